@@ -1,0 +1,3 @@
+"""autoretouch-watcher: gets every image on a photo studio's shares to AutoRetouch, once and whole."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,68 @@
+"""The entry to inspection: which reader a file is for, and what becomes of what it finds."""
+
+from collections.abc import Callable, Mapping
+
+from watcher.inspection.foreign import refusal_of
+from watcher.inspection.jpeg import read_jpeg
+from watcher.inspection.png import read_png
+from watcher.inspection.source import Damaged, EndMissing, Source
+from watcher.inspection.tiff import read_tiff
+from watcher.inspection.verdicts import MAX_SIDE, Format, Image, Incomplete, Refusal, Verdict
+from watcher.inspection.webp import read_webp
+
+HEAD = 4096
+"""Bytes from the start by which a format is told."""
+
+Reader = Callable[[Source], tuple[int, int] | Refusal]
+"""Width and height in pixels of a whole image, or why it is something else. Raises `EndMissing`
+or `Damaged`."""
+
+_READERS: Mapping[Format, Reader] = {
+    "jpeg": read_jpeg,
+    "png": read_png,
+    "tiff": read_tiff,
+    "webp": read_webp,
+}
+
+
+def inspect(fd: int, size: int) -> Verdict:
+    """What the open regular file `fd` of `size` bytes is. Its position is not moved.
+
+    Memory is bounded by `source.MAX_READ` (plus what a reader states), time by
+    `source.MAX_SCANNED`. Raises `OSError` if the file cannot be read, and nothing else, whatever
+    it holds.
+    """
+    source = Source(fd, size)
+    head = source.read_some(0, HEAD)
+    form = format_of(head)
+    if form is None:
+        return refusal_of(head) if any(head) else Incomplete(None, _nothing_but_zeros(size))
+    try:
+        found = _READERS[form](source)
+    except EndMissing as missing:
+        return Incomplete(form, str(missing))
+    except Damaged as damage:
+        return Refusal("damaged", str(damage))
+    if isinstance(found, Refusal):
+        return found
+    width, height = found
+    if max(width, height) > MAX_SIDE:
+        return Refusal("too_large", f"{width} x {height} pixels")
+    return Image(form, width, height)
+
+
+def format_of(head: bytes) -> Format | None:
+    """Which of the four formats the first bytes announce; RAW files that pose as TIFF included."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "tiff"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    return None
+
+
+def _nothing_but_zeros(size: int) -> str:
+    return "so far it holds only zeros" if size else "it is empty"

@@ -1,0 +1,74 @@
+"""Bounded reading from one open file.
+
+Every reader gets its bytes here, so that no file, however hostile, can make the daemon hold more
+than `MAX_READ` bytes at a time or read more than `Source.budget` bytes in all.
+"""
+
+import os
+from collections.abc import Iterator
+
+MAX_READ = 1 << 20
+"""Bytes that one read may ask for: what a reader holds in memory at most at a time."""
+
+MAX_SCANNED = 4 << 30
+"""Bytes that one inspection may read in all. The largest acceptable picture, 10,000 x 10,000 pixels
+of four 16-bit samples, is 0.8 GB before compression."""
+
+CHUNK = 1 << 18
+"""Bytes in one step of a sequential scan; 256 KiB is where the hash is fastest, too."""
+
+
+class EndMissing(Exception):  # noqa: N818 - it is a finding, not an error of the program
+    """The file ends before what its format announces. The text says what is missing."""
+
+
+class Damaged(Exception):  # noqa: N818 - it is a finding, not an error of the program
+    """The structure cannot be read, and no further bytes would mend it. The text says why."""
+
+
+class Source:
+    """Reads of one open regular file by absolute offset. Owned by the thread that inspects.
+
+    `size` is the file's length as `fstat` told it when it was opened: what is appended later is not
+    seen, and the caller compares times and size at the end.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self.size = size
+        self._budget = MAX_SCANNED
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes (at most `MAX_READ`) from `offset`; raises `EndMissing` if the
+        file is shorter, `Damaged` if more than `MAX_SCANNED` bytes were asked for in all."""
+        data = self.read_some(offset, length)
+        if len(data) < length:
+            raise EndMissing(f"it ends at byte {self.size:,}, before byte {offset + length:,}")
+        return data
+
+    def read_some(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes (at most `MAX_READ`) from `offset`; fewer only at the file's end."""
+        if length > MAX_READ or offset < 0 or length < 0:
+            raise Damaged(f"a part of {length:,} bytes at {offset:,} is not plausible")
+        wanted = max(0, min(length, self.size - offset))
+        self._budget -= wanted
+        if self._budget < 0:
+            raise Damaged(f"its end is not within the first {MAX_SCANNED >> 30} GiB")
+        pieces = []
+        while wanted:
+            piece = os.pread(self._fd, wanted, offset)
+            if not piece:
+                break  # shrank since it was opened: the caller's final comparison says so
+            pieces.append(piece)
+            offset += len(piece)
+            wanted -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to `stop` or the file's end, in steps of `CHUNK`."""
+        while start < (stop := min(stop, self.size)):
+            data = self.read_some(start, min(CHUNK, stop - start))
+            if not data:
+                return
+            yield data
+            start += len(data)
