@@ -13,6 +13,13 @@ from watcher.inspection.webp import read_webp
 HEAD = 4096
 """Bytes from the start by which a format is told."""
 
+TAIL = 512
+"""Bytes at the end that are zeros where a preallocated copy is not there yet: a sector at least."""
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 Reader = Callable[[Source], tuple[int, int] | Refusal]
 """Width and height in pixels of a whole image, or why it is something else. Raises `EndMissing`
 or `Damaged`."""
@@ -36,12 +43,18 @@ def inspect(fd: int, size: int) -> Verdict:
     head = source.read_some(0, HEAD)
     form = format_of(head)
     if form is None:
-        return refusal_of(head) if any(head) else Incomplete(None, _nothing_but_zeros(size))
+        if not any(head):
+            return Incomplete(None, _nothing_but_zeros(size))
+        if _may_become_one(head):
+            return Incomplete(None, f"only {size} bytes of it are there")
+        return refusal_of(head)
     try:
         found = _READERS[form](source)
     except EndMissing as missing:
         return Incomplete(form, str(missing))
     except Damaged as damage:
+        if _ends_in_zeros(source):
+            return Incomplete(form, "so far its end holds only zeros")
         return Refusal("damaged", str(damage))
     if isinstance(found, Refusal):
         return found
@@ -53,15 +66,27 @@ def inspect(fd: int, size: int) -> Verdict:
 
 def format_of(head: bytes) -> Format | None:
     """Which of the four formats the first bytes announce; RAW files that pose as TIFF included."""
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(_JPEG):
         return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+    if head.startswith(_PNG):
         return "png"
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if head.startswith(_TIFF):
         return "tiff"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
     return None
+
+
+def _may_become_one(head: bytes) -> bool:
+    """True if a whole file so short is where one of the four formats can begin."""
+    if head[:4] == b"RIFF":
+        return len(head) < 12 and b"WEBP".startswith(head[8:])
+    return any(signature.startswith(head) for signature in (_JPEG, _PNG, *_TIFF, b"RIFF"))
+
+
+def _ends_in_zeros(source: Source) -> bool:
+    """True if the file's end is not written yet, though its length is: a preallocated copy."""
+    return not any(source.read_some(max(0, source.size - TAIL), TAIL))
 
 
 def _nothing_but_zeros(size: int) -> str:

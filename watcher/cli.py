@@ -1,0 +1,88 @@
+"""The command line: words become settings, settings a run, and errors one clear text.
+
+`autoretouch-watcher [--config FILE] [--state-dir DIR] COMMAND`. Exit codes: 0 all well; 1 some
+files were rejected or failed; 2 usage; 77 login needed; 78 configuration.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+
+import click
+
+from watcher import __version__, logs
+from watcher.errors import WatcherError
+from watcher.settings import load
+
+CONFIGURATION = 78
+
+
+@dataclass(frozen=True)
+class Where:
+    """The options before the command."""
+
+    config: str | None
+    state_dir: str
+
+
+@click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", help="The configuration file.")
+@click.option("--state-dir", metavar="DIR", help="Where the signed-in token is kept.")
+@click.version_option(__version__)
+@click.pass_context
+def cli(context: click.Context, config: str | None, state_dir: str | None) -> None:
+    """Gets every image on a photo studio's shares to AutoRetouch, once and whole.
+
+    Start with `autoretouch-watcher demo`, which needs no account.
+    """
+    default = os.environ.get("STATE_DIRECTORY") or "~/.local/state/autoretouch-watcher"
+    context.obj = Where(config, os.path.expanduser(state_dir or default))
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Bring all that is there to its end state, then exit.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would happen to all that is there; touch nothing, send nothing.",
+)
+@click.pass_obj
+def run(where: Where, *, once: bool, dry_run: bool) -> int:
+    """Watch the shares (in the foreground; systemd runs this)."""
+    from watcher.wiring import build  # noqa: PLC0415 - `--help` need not load it all
+
+    settings = load(where.config, {}, os.environ)
+    log = logs.configure(level=settings.log.level, form=settings.log.format)
+    daemon = build(
+        settings,
+        state_dir=where.state_dir,
+        environ=os.environ,
+        log=log,
+        once=once or dry_run,
+        rehearsal=dry_run,
+    )
+    return daemon.run()
+
+
+def main() -> None:
+    """The console script. Every error that is not a fault of this program is one clear text."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except WatcherError as error:
+        click.echo(f"autoretouch-watcher: {error}", err=True)
+        code = CONFIGURATION
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not `sys.exit`: a worker that a dead file server holds in the kernel would be waited for.
+    os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

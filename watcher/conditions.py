@@ -1,0 +1,65 @@
+"""Trouble of the whole, each said once when it begins and once when it ends.
+
+A condition has a name (fixed, see DESIGN's table in the README) and a place: a share, a folder, or
+"" for the daemon. No file is blamed for one.
+"""
+
+import threading
+from typing import Literal
+
+from structlog.typing import FilteringBoundLogger
+
+Name = Literal[
+    "access_denied",
+    "login_needed",
+    "service_unavailable",
+    "share_gone",
+    "sidecar_unwritable",
+    "watch_limit",
+]
+
+REMEDIES: dict[Name, str] = {
+    "access_denied": "Check the organization in the configuration, and that the signed-in user may "
+    "upload to it.",
+    "login_needed": "Give the daemon a new token: AUTORETOUCH_REFRESH_TOKEN or the credential "
+    "refresh_token.",
+    "service_unavailable": "Nothing to do: the files wait and are sent when it answers again. If it "
+    "lasts, check this machine's network and the vendor's status.",
+    "share_gone": "Mount the share again or correct its path. Nothing is concluded from its absence.",
+    "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
+    "`sidecars` to a folder elsewhere.",
+    "watch_limit": "Raise fs.inotify.max_user_watches (sysctl) and restart; until then the share is "
+    "polled.",
+}
+
+
+class Conditions:
+    """What holds at present. Thread-safe; its lock guards the table."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._active: dict[tuple[Name, str], str] = {}
+
+    def begin(self, name: Name, place: str, why: str) -> None:
+        """The condition holds; logged only if it did not before."""
+        with self._lock:
+            if (name, place) in self._active:
+                return
+            self._active[name, place] = why
+        self._log.warning(
+            "condition_raised", condition=name, place=place, reason=why, remedy=REMEDIES[name]
+        )
+
+    def end(self, name: Name, place: str = "") -> None:
+        """The condition does not hold; logged only if it did before."""
+        if not self._active:
+            return  # the usual case, asked after every file
+        with self._lock:
+            if self._active.pop((name, place), None) is None:
+                return
+        self._log.info("condition_cleared", condition=name, place=place)
+
+    def holds(self, name: Name, place: str = "") -> bool:
+        """Whether it holds now."""
+        return (name, place) in self._active

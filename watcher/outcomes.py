@@ -1,0 +1,86 @@
+"""What can become of a file on one journey.
+
+What is expected is a value and is matched with `match`; an exception (see `watcher.errors`) means
+that something failed which is not the file.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from watcher.inspection import Image
+
+
+class Stamp(NamedTuple):
+    """What `fstat` says of one file's content. Two equal stamps mean: not written in between."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The service took the content and returned its hash; the sidecar is written."""
+
+    image: Image
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyKnown:
+    """The service had the content; the sidecar is written. `restamped`: our own record said so
+    already and only its stamp was old, so the service was not asked."""
+
+    image: Image
+    sha256: str
+    size: int
+    restamped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No waiting will mend this file; its note says why. `reason` is the code for the log, `found`
+    what was found, in plain words."""
+
+    reason: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The record on the share is current: nothing was opened, nothing is to be done."""
+
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotSettled:
+    """Somebody may still be writing, or equal content is under way: look again in `seconds`.
+    `reason` is said by the log; `quiet` reasons are the normal course of a copy and are not."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The file changed while it was on its way: start over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """There is no such regular file now. Nothing is concluded from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a journey would do, found by `--dry-run` without sending or touching anything."""
+
+    would: Image | Rejected
+    size: int
+
+
+Outcome = Uploaded | AlreadyKnown | Rejected | Standing | NotSettled | Changed | Gone | Rehearsed

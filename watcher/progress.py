@@ -1,0 +1,158 @@
+"""How far `run --once` is: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from watcher.errors import ShareTrouble
+from watcher.scan import Found, scan
+from watcher.share import Share
+from watcher.tally import Counts
+
+LINE_SECONDS = 5.0
+
+
+class Display(Protocol):
+    """Shows how far it is; owned by the main thread."""
+
+    def __enter__(self) -> Self:
+        """Begins to show."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it."""
+        ...
+
+    def show(self, counts: Counts) -> None:
+        """What is done by now."""
+        ...
+
+
+class Nothing:
+    """Shows nothing: the daemon's display."""
+
+    def __enter__(self) -> Self:
+        """Nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+    def show(self, counts: Counts) -> None:
+        """Nothing."""
+
+
+class Census:
+    """How many files and bytes there are to do, counted in a thread of its own beside the work.
+
+    The work need not wait for it: until it is through, a display knows no end.
+    """
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self._shares = shares
+        self._thread = threading.Thread(target=self._count, name="census", daemon=True)
+        self._files = 0
+        self._bytes = 0
+        self._counted = threading.Event()
+
+    def start(self) -> None:
+        """Begins to count."""
+        self._thread.start()
+
+    @property
+    def total(self) -> tuple[int, int] | None:
+        """Files and bytes, once they are known."""
+        return (self._files, self._bytes) if self._counted.is_set() else None
+
+    def _count(self) -> None:
+        for share in self._shares:
+            try:
+                for file in scan(share):
+                    if isinstance(file, Found) and file.state in {"none", "stale"}:
+                        self._files += 1
+                        self._bytes += file.size
+            except ShareTrouble:
+                continue  # the intake says so; here it only means fewer files
+        self._counted.set()
+
+
+class Bar:
+    """Files, bytes, rate and time left, on a terminal. The log's lines go above it."""
+
+    def __init__(self, census: Census) -> None:
+        self._census = census
+        self._started = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            redirect_stdout=False,
+        )
+        self._task = self._progress.add_task("Files", total=None, detail="")
+
+    def __enter__(self) -> Self:
+        """Begins to count and to draw."""
+        self._census.start()
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the last state on the screen."""
+        self._progress.stop()
+
+    def show(self, counts: Counts) -> None:
+        """Moves the bar on."""
+        total = self._census.total
+        self._progress.update(
+            self._task,
+            completed=counts.done,
+            total=max(total[0], counts.done) if total else None,
+            detail=_detail(counts, total, time.monotonic() - self._started),
+        )
+
+
+class Lines:
+    """A plain line every few seconds, where there is no terminal."""
+
+    def __init__(
+        self, census: Census, *, write: Callable[[str], object] = sys.stderr.write
+    ) -> None:
+        self._census = census
+        self._write = write
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Begins to count."""
+        self._census.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left open."""
+
+    def show(self, counts: Counts) -> None:
+        """Writes a line if it is time for one."""
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
+            self._write(f"{_detail(counts, self._census.total, now - self._started)}\n")
+
+
+def _detail(counts: Counts, total: tuple[int, int] | None, seconds: float) -> str:
+    files, size = (f"/{total[0]:,}", f"/{decimal(total[1])}") if total else ("", "")
+    rate = decimal(int(counts.bytes / seconds)) if seconds > 0 else "0 bytes"
+    return f"{counts.done:,}{files} files  {decimal(counts.bytes)}{size}  {rate}/s"

@@ -1,0 +1,207 @@
+"""The record on the share: sidecars and rejection notes. There is no other state.
+
+A sidecar says that the service has this content; a note says why an image was rejected. Both are
+stamped with their image's modification time, so that two `stat`s tell whether they are current.
+All functions are told the open folder that holds the record and are stateless.
+"""
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Literal
+
+from watcher.errors import FileUnreadable, RecordUnwritable
+from watcher.outcomes import Stamp
+from watcher.sidecar import (
+    MAX_LINE,
+    NAME_MAX,
+    ForeignRecord,
+    claimed_hash,
+    line_length,
+    sidecar_line,
+)
+from watcher.tree import NotThere, open_regular, rename_to_free
+
+SIDECAR = ".sha256"
+NOTE = ".rejected.txt"
+LONGEST_NAME = NAME_MAX - len(SIDECAR)
+"""Bytes of the longest image name that can have a sidecar."""
+
+TEMPORARY = re.compile(r"\.autoretouch-[0-9a-f]{16}\.tmp\Z")
+"""Names of our temporary files: hidden, so that nobody takes them for anything, and short, so that
+they fit wherever the sidecar's name does."""
+
+NOTE_TITLE = b"This image was not sent to AutoRetouch.\n"
+"""The first line of every note, by which it is known as ours."""
+
+State = Literal["uploaded", "rejected", "stale", "none"]
+"""What stands beside an image: a current sidecar, a current note, something that is not current,
+or nothing."""
+
+
+def state_of(image: os.stat_result, name: str, folder: int) -> State:
+    """What the record says of the image `name`, by `stat` alone."""
+    sidecar = _lstat(name + SIDECAR, folder)
+    if sidecar is not None and sidecar.st_size == line_length(name) and _current(sidecar, image):
+        return "uploaded"
+    note = _lstat(name + NOTE, folder)
+    if note is not None and note.st_size and _current(note, image):
+        return "rejected"
+    return "none" if sidecar is None and note is None else "stale"
+
+
+def _lstat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
+            return None
+        raise
+
+
+def _current(record: os.stat_result, image: os.stat_result) -> bool:
+    return (
+        stat.S_ISREG(record.st_mode)
+        and _same_time(record.st_mtime_ns, image.st_mtime_ns)
+        and image.st_ctime_ns <= record.st_ctime_ns
+    )
+
+
+_GRAINS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""Nanoseconds that file systems keep times to: NTFS and SMB 100 ns, then 1 us, 1 ms, exFAT 10 ms,
+ext3 1 s, FAT 2 s."""
+
+
+def _same_time(record_ns: int, image_ns: int) -> bool:
+    """Equal, as far as the record's file system keeps times: a mirror may be on a coarser one.
+    (What this lets through on a finer one, the change time catches.)"""
+    return record_ns == image_ns or any(
+        record_ns % grain == 0 and image_ns // grain * grain == record_ns for grain in _GRAINS
+    )
+
+
+def recorded_hash(name: str, folder: int) -> str | None:
+    """The hash that the sidecar of `name` claims, current or not; None if there is no sidecar or
+    only a torn one. Raises `ForeignRecord` if something that is not ours has its name."""
+    text = _content(name + SIDECAR, folder, MAX_LINE)
+    return None if text is None else claimed_hash(text, name)
+
+
+def _content(name: str, folder: int, at_most: int) -> bytes | None:
+    """Up to `at_most` bytes and one more of a record; None if there is none."""
+    if _lstat(name, folder) is None:
+        return None
+    try:
+        fd = open_regular(name, folder)
+    except (NotThere, FileUnreadable) as error:
+        raise ForeignRecord(name) from error
+    try:
+        return os.read(fd, at_most + 1)
+    finally:
+        os.close(fd)
+
+
+def write_sidecar(name: str, sha256: str, *, stamp: Stamp, mode: int, folder: int) -> None:
+    """Says that the service has this content; takes a note away that said otherwise.
+
+    `stamp` and `mode` are the image's. Raises `RecordUnwritable`; `ForeignRecord` or
+    `FileExistsError` if something that is not ours is there or turned up just now.
+    """
+    remove_note(name, folder)  # first: a crash in between leaves no record, never two
+    recorded_hash(name, folder)  # raises if it is not ours to replace
+    _write(name + SIDECAR, sidecar_line(name, sha256), stamp=stamp, mode=mode, folder=folder)
+
+
+def write_note(
+    name: str, text: str, *, when: datetime, stamp: Stamp, mode: int, folder: int
+) -> None:
+    """Tells the photographer `text` beside the image; takes a sidecar of ours away.
+
+    A foreign sidecar stays: it is then the very reason. Raises like `write_sidecar`; a foreign
+    file under the note's name raises `ForeignRecord`.
+    """
+    there = _content(name + NOTE, folder, len(NOTE_TITLE))
+    if there and not there.startswith(NOTE_TITLE):
+        raise ForeignRecord(name + NOTE)
+    remove_sidecar(name, folder)
+    note = (
+        f"\nFile: {_for_people(name)}\n{text}\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
+        "Mend or replace the image, or delete this note, and it is looked at again.\n"
+    )
+    _write(name + NOTE, NOTE_TITLE + note.encode(), stamp=stamp, mode=mode, folder=folder)
+
+
+def _for_people(name: str) -> str:
+    """A name as one line of UTF-8, whatever bytes it holds."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def remove_note(name: str, folder: int) -> None:
+    """Takes our note away; a foreign file of that name stays."""
+    with suppress(ForeignRecord):  # not ours: it stays, and says nothing about the image
+        text = _content(name + NOTE, folder, len(NOTE_TITLE))
+        if text is not None and text.startswith(NOTE_TITLE):
+            _remove(name + NOTE, folder)
+
+
+def remove_sidecar(name: str, folder: int) -> None:
+    """Takes our sidecar away; a foreign file of that name stays."""
+    with suppress(ForeignRecord):  # not ours: it stays
+        recorded_hash(name, folder)
+        _remove(name + SIDECAR, folder)
+
+
+def _remove(name: str, folder: int) -> None:
+    with _writing(name), suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int) -> None:
+    """Puts a record in place whole or not at all.
+
+    No fsync: after a power cut the file may be missing or empty, and either is found by its
+    length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
+    """
+    temporary = f".autoretouch-{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _writing(target):
+        fd = os.open(temporary, flags, 0o600, dir_fd=folder)
+        try:
+            _fill(fd, content, stamp=stamp, mode=mode)
+            if _lstat(target, folder) is None:
+                rename_to_free(temporary, target, folder)
+            else:
+                os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+
+
+def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:
+    try:
+        if os.write(fd, content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # Who may read the image may read its record. (The daemon is not the image's owner, so it
+        # reads the image by the group's or everybody's right, and those are what it passes on.)
+        with suppress(PermissionError):  # SMB mounts refuse modes; there the mount decides
+            os.fchmod(fd, 0o600 | (mode & 0o044))
+        os.utime(fd, ns=(stamp.mtime_ns, stamp.mtime_ns))
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _writing(target: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise RecordUnwritable(f"cannot write {target!a}: {error.strerror}") from error

@@ -1,0 +1,60 @@
+"""What the scans found, for the log, the conditions and the exit code."""
+
+import threading
+
+from structlog.typing import FilteringBoundLogger
+
+from watcher.conditions import Conditions
+from watcher.intake import ScanSummary
+from watcher.share import Share
+
+
+class ScanLog:
+    """Each share's last scan. Told by the intakes' threads; its lock guards the table."""
+
+    def __init__(self, log: FilteringBoundLogger, conditions: Conditions) -> None:
+        self._log = log
+        self._conditions = conditions
+        self._lock = threading.Lock()
+        self._last: dict[Share, ScanSummary] = {}
+
+    def report(self, share: Share, scan: ScanSummary) -> None:
+        """A scan of the whole share ended."""
+        with self._lock:
+            before = self._last.get(share)
+            self._last[share] = scan
+        if scan.trouble is not None:
+            self._conditions.begin("share_gone", share.root, str(scan.trouble))
+            return
+        self._conditions.end("share_gone", share.root)
+        log = self._log.bind(share=share.root)
+        for folder, why in scan.unreadable.items():
+            if before is None or folder not in before.unreadable:
+                log.error("failed", path=folder or ".", reason="unreadable", found=why)
+        # The first scan is news; of the later ones only those that found something.
+        say = log.info if before is None or scan.candidates else log.debug
+        say(
+            "rescan",
+            candidates=scan.candidates,
+            recorded=scan.recorded,
+            rejected=scan.rejected,
+            seconds=round(scan.seconds, 3),
+        )
+
+    @property
+    def all_well(self) -> bool:
+        """Whether every share was scanned whole and has nothing rejected."""
+        return all(
+            scan.trouble is None and not scan.unreadable and not scan.rejected
+            for scan in self._last.values()
+        )
+
+    @property
+    def recorded(self) -> int:
+        """Files that had a current sidecar at the last scans."""
+        return sum(scan.recorded for scan in self._last.values())
+
+    @property
+    def rejected(self) -> int:
+        """Files that had a current note at the last scans."""
+        return sum(scan.rejected for scan in self._last.values())

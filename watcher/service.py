@@ -1,0 +1,242 @@
+"""The AutoRetouch service as one worker sees it: does it know a hash, and take this file.
+
+Source: the vendor's documentation (docs.autoretouch.com: images, errors). What is not documented is
+sent conservatively, accepted liberally, and never loses a file.
+"""
+
+import base64
+import binascii
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+from urllib.parse import urlencode
+
+from watcher.connection import Answer, Connection
+from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
+from watcher.inspection import Format
+
+PIECE = 1 << 20
+"""Bytes read and sent at a time: 1 MiB costs 0.4 CPU seconds a GB, 64 KiB twice that."""
+
+MEDIA_TYPES: Mapping[Format, str] = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The service took it; `sha256` is the hash of what arrived there, lower-case hex."""
+
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The service will not take this file; `message` is its own, cleaned and cut."""
+
+    message: str
+
+
+class FileShrank(Exception):
+    """The file became shorter while it was sent."""
+
+
+class Tokens(Protocol):
+    """Where access tokens come from; shared by all workers."""
+
+    def current(self) -> str:
+        """The token to use now; raises `LoginNeeded` or `ServiceTrouble`."""
+        ...
+
+    def renewed(self, refused: str) -> str:
+        """Another token than the one that was `refused`; raises like `current`."""
+        ...
+
+
+class Service:
+    """Owned by one worker, like its connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        url: str,
+        tokens: Tokens,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._wall = wall
+        self._upload_url = url.rstrip("/") + "/upload"
+        self._tokens = tokens
+
+    def knows(self, sha256: str, *, organization: str) -> bool:
+        """Whether the service has this content (HEAD).
+
+        Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
+        """
+        query = {"contentHash": sha256, **_organization(organization)}
+        answer = self._authorized("HEAD", query, {}, None)
+        match answer.status:
+            case 200:
+                return True
+            case 404:
+                return False
+            case _:
+                raise self._trouble(answer)
+
+    def upload(self, file: "FileBody", *, organization: str) -> Accepted | Refused:
+        """Sends one file (POST).
+
+        Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
+        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again.
+        """
+        headers = {"Content-Type": f"multipart/form-data; boundary={file.boundary}"}
+        answer = self._authorized("POST", _organization(organization), headers, file)
+        match answer.status:
+            case 200 | 201:
+                returned = hash_in(answer.body)
+                if returned is None:
+                    raise ServiceTrouble(f"it answered {answer.status}, but not with a hash")
+                return Accepted(returned)
+            case 400 | 413 | 415 | 422:
+                return Refused(message_in(answer))
+            case 404:
+                raise AccessDenied(f"it answered 404 to an upload: {message_in(answer)}")
+            case _:
+                raise self._trouble(answer)
+
+    def _authorized(
+        self,
+        method: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        file: "FileBody | None",
+    ) -> Answer:
+        """One request with a token; if that is refused, once more with another."""
+        url = f"{self._upload_url}?{urlencode(query)}" if query else self._upload_url
+        token = self._tokens.current()
+        for last in (False, True):
+            answer = self._connection.exchange(
+                method,
+                url,
+                headers={**headers, "Authorization": f"Bearer {token}"},
+                body=file or b"",
+            )
+            if answer.status == 403:
+                raise AccessDenied(f"it answered 403: {message_in(answer)}")
+            if answer.status != 401:
+                return answer
+            if not last:
+                token = self._tokens.renewed(token)
+        raise LoginNeeded("the service refuses the access token, a new one too")
+
+    def _trouble(self, answer: Answer) -> ServiceTrouble:
+        return ServiceTrouble(
+            f"it answered {answer.status}: {message_in(answer)}",
+            retry_after=retry_after(answer.headers.get("retry-after"), now=self._wall()),
+        )
+
+
+def _organization(organization: str) -> Mapping[str, str]:
+    return {"organization": organization} if organization else {}
+
+
+class FileBody:
+    """The multipart body of an upload, streamed from an open file; its length is known ahead.
+
+    A file that grows meanwhile is sent up to `size`, one that shrinks raises `FileShrank`; what
+    was really sent is proved by the hash that the service returns.
+    """
+
+    def __init__(self, fd: int, size: int, *, name: str, form: Format) -> None:
+        self.boundary = secrets.token_hex(16)
+        self._fd = fd
+        self._size = size
+        self._head = (
+            f"--{self.boundary}\r\n"
+            'Content-Disposition: form-data; name="filesize"\r\n\r\n'
+            f"{size}\r\n"
+            f"--{self.boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{safe_name(name)}"\r\n'
+            f"Content-Type: {MEDIA_TYPES[form]}\r\n\r\n"
+        ).encode("ascii")
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode("ascii")
+        self.length = len(self._head) + size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body from its beginning; a small file in one piece, which is one packet less."""
+        if self._size <= PIECE:
+            yield b"".join((self._head, *self._pieces(), self._tail))
+            return
+        yield self._head
+        yield from self._pieces()
+        yield self._tail
+
+    def _pieces(self) -> Iterator[bytes]:
+        offset = 0
+        while offset < self._size:
+            data = os.pread(self._fd, min(PIECE, self._size - offset), offset)
+            if not data:
+                raise FileShrank
+            offset += len(data)
+            yield data
+
+
+def safe_name(name: str) -> str:
+    """An ASCII name that no header can be broken with; it has no meaning to the service."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]
+
+
+def hash_in(body: bytes) -> str | None:
+    """The SHA-256 that an answer holds, as lower-case hex: hex in either case or Base64, with
+    white space or quotes around it; None if there is none."""
+    text = body.strip().strip(b"\"'").strip()
+    if re.fullmatch(rb"[0-9a-fA-F]{64}", text):
+        return text.decode("ascii").lower()
+    if re.fullmatch(rb"[A-Za-z0-9+/_-]{43}=?", text):
+        try:
+            return base64.b64decode(text.rstrip(b"=") + b"=", altchars=b"-_").hex()
+        except binascii.Error:
+            return None
+    return None
+
+
+def message_in(answer: Answer) -> str:
+    """The service's own words from an error's JSON body, as one printable line of at most 200
+    characters; else just the status."""
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        said = None
+    message = said.get("message") if isinstance(said, dict) else None
+    if not isinstance(message, str) or not message.strip():
+        return f"status {answer.status}"
+    line = " ".join(message.split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds; a service that says "in a year" is asked again after an hour."""
+
+
+def retry_after(value: str | None, *, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for (RFC 9110, 10.2.3: seconds or a date), between
+    0 and `MAX_RETRY_AFTER`; None if there is none or it cannot be read. `now`: epoch seconds."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d{1,18}\s*", value):
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - now
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

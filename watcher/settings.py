@@ -1,0 +1,295 @@
+"""The configuration: TOML file, environment, flags; checked once, here.
+
+Only the wiring (`daemon`) and the command line know it; everybody else is handed values.
+"""
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pathspec import GitIgnoreSpec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from watcher.errors import ConfigurationError
+
+PREFIX = "AUTORETOUCH_WATCHER_"
+PLACES = (
+    "/etc/autoretouch-watcher/config.toml",
+    "~/.config/autoretouch-watcher/config.toml",
+)
+
+
+def _secure_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in {"http", "https"} or parts.query or parts.username:
+        raise ValueError("must be an address such as https://api.autoretouch.com")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must begin with https:// (http:// is for this machine alone)")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return path.rstrip("/") or "/"
+
+
+def _gitignore(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise ValueError(f"holds a pattern that cannot be read: {error}") from error
+    return patterns
+
+
+def _sidecars(place: str) -> str:
+    if place != "beside" and not place.startswith("/"):
+        raise ValueError('must be "beside" or the absolute path of a directory')
+    return place
+
+
+Url = Annotated[str, AfterValidator(_secure_url)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Api(_Section):
+    """Where images go."""
+
+    url: Url = "https://api.autoretouch.com"
+    organization: str = ""
+    timeout_seconds: Seconds = 60
+    ca_file: str = ""
+
+
+class Auth(_Section):
+    """Where tokens come from."""
+
+    url: Url = "https://auth.autoretouch.com"
+    client_id: str = "V8EkfbxtBi93cAySTVWAecEum4d6pt4J"
+
+
+class ShareSettings(_Section):
+    """One watched share."""
+
+    path: Annotated[str, AfterValidator(_absolute)]
+    organization: str = ""
+    watch: Literal["auto", "events", "poll"] = "auto"
+    poll_seconds: Seconds = 5
+    rescan_seconds: Seconds = 300
+    ignore: Annotated[tuple[str, ...], AfterValidator(_gitignore)] = ("CaptureOne/", "autoRetouch/")
+    sidecars: Annotated[str, AfterValidator(_sidecars)] = "beside"
+    require_mount: bool = False
+
+
+class Readiness(_Section):
+    """When a file counts as at rest."""
+
+    settle_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 2.0
+    incomplete_after_seconds: Seconds = 600
+
+
+class Workers(_Section):
+    """How many files are under way at once."""
+
+    count: Annotated[int, Field(ge=1, le=256)] = 32
+
+
+class Upload(_Section):
+    """How much of that is sent at once."""
+
+    parallel: Annotated[int, Field(ge=1, le=256)] = 8
+
+
+class Log(_Section):
+    """What is written to the log, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Holds no secret: tokens come by other ways (see `tokens`)."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    api: Api = Api()
+    auth: Auth = Auth()
+    share: tuple[ShareSettings, ...] = ()
+    readiness: Readiness = Readiness()
+    workers: Workers = Workers()
+    upload: Upload = Upload()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` has put together, in its order and with its error texts."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _shares_apart(self) -> Self:
+        folders = [("share", share.path) for share in self.share]
+        folders += [("sidecars", s.sidecars) for s in self.share if s.sidecars != "beside"]
+        for index, (kind, path) in enumerate(folders):
+            for other_kind, other in folders[:index]:
+                if _inside(path, other) or _inside(other, path):
+                    raise ValueError(
+                        f"{other_kind} {other!a} and {kind} {path!a} are the same or one inside "
+                        "the other; give each a folder of its own"
+                    )
+        return self
+
+
+def _inside(path: str, other: str) -> bool:
+    return (os.path.realpath(path) + "/").startswith(os.path.realpath(other).rstrip("/") + "/")
+
+
+def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The effective configuration: flags before environment before file before defaults.
+
+    `config` names the file; without it the first of `PLACES` that exists is read, if any. Raises
+    `ConfigurationError` whose text names each fault's place, key and remedy.
+    """
+    file, from_file = _file(config)
+    from_environment = _environment(environ)
+    sources = {"the command line": flags, "the environment": from_environment, file: from_file}
+    merged: dict[str, Any] = {}
+    for values in reversed(sources.values()):
+        _merge(merged, values)
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        faults = [_fault(fault, sources) for fault in error.errors(include_url=False)]
+        raise ConfigurationError("\n".join(faults)) from None
+
+
+def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
+    path = config or next(
+        (place for place in map(os.path.expanduser, PLACES) if os.path.exists(place)), None
+    )
+    if path is None:
+        return "no file", {}
+    try:
+        with open(path, "rb") as file:
+            return path, tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read: {error.strerror}. Give --config the path of a readable file."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}. Mend that line.") from error
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {name for name in environ if name.startswith(PREFIX)}
+    for name in names:
+        section = name.removeprefix(PREFIX).split("__")[0].lower()
+        if section not in Settings.model_fields:
+            raise ConfigurationError(
+                f"the environment: {name}: unknown key{_did_you_mean(section, Settings)}. "
+                "Correct or unset it."
+            )
+    try:
+        source = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")
+        values = source()
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"the environment: {error}. A list such as {PREFIX}SHARE must be JSON."
+        ) from None
+    vendors = environ.get("AUTORETOUCH_ORGANIZATION_ID")
+    if vendors:  # what the vendor's own tools read; our own name goes before it
+        _merge(vendor := {"api": {"organization": vendors}}, values)
+        return vendor
+    return values
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            below = into.setdefault(key, {})
+            if isinstance(below, dict):
+                _merge(below, value)
+                continue
+        into[key] = value
+
+
+def _fault(fault: ErrorDetails, sources: Mapping[str, Mapping[str, Any]]) -> str:
+    where = fault["loc"]
+    origin = next(
+        (name for name, values in sources.items() if _holds(values, where)), "the configuration"
+    )
+    if not where:
+        return f"{origin}: {_said(fault)}."
+    if fault["type"] == "extra_forbidden":
+        known = _model_at(where[:-1])
+        return (
+            f"{origin}: {_key(where)}: unknown key{_did_you_mean(str(where[-1]), known)}. "
+            "Correct or remove it."
+        )
+    if fault["type"] == "missing":
+        return f"{origin}: {_key(where)}: is missing. Add it."
+    return f"{origin}: {_key(where)}: {_said(fault)}. Correct the value."
+
+
+def _said(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ").replace("Input should", "should")
+
+
+def _holds(values: Any, where: tuple[int | str, ...]) -> bool:  # noqa: ANN401 - parsed TOML
+    for part in where:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return isinstance(part, str) and part == where[-1] and bool(values)
+    return bool(values)
+
+
+def _key(where: tuple[int | str, ...]) -> str:
+    """A key as it is written in the file: "[api] url", "[[share]] 2, path"."""
+    if len(where) == 1:
+        return str(where[0])
+    if isinstance(where[1], int):
+        return f"[[{where[0]}]] {where[1] + 1}" + "".join(f", {part}" for part in where[2:])
+    return f"[{where[0]}] " + ".".join(map(str, where[1:]))
+
+
+def _model_at(where: tuple[int | str, ...]) -> type[BaseModel]:
+    sections = {"share": ShareSettings} | {
+        name: field.annotation for name, field in Settings.model_fields.items() if name != "share"
+    }
+    model = sections.get(str(where[0])) if where else Settings
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else Settings
+
+
+def _did_you_mean(name: str, model: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(name, model.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(model.model_fields)})"

@@ -1,0 +1,114 @@
+"""Whether anybody may still be writing to a file: the decision, and the kernel's witness.
+
+`Settling` is pure logic over what was seen and when; it holds no clock and touches no file.
+`writers` asks the kernel.
+"""
+
+import errno
+import fcntl
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from watcher.outcomes import Stamp
+
+
+class Moment(NamedTuple):
+    """One instant on both clocks: `steady` in seconds (never jumps), `wall_ns` since the epoch."""
+
+    steady: float
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A file was seen with this stamp, first at `since` (steady seconds), and unchanged from then
+    on at every later look."""
+
+    stamp: Stamp
+    since: float
+
+
+def observe(before: Observation | None, stamp: Stamp, now: Moment) -> Observation:
+    """What is known after one more look: the old observation if nothing changed, else a new one."""
+    if before is not None and before.stamp == stamp:
+        return before
+    return Observation(stamp, now.steady)
+
+
+TWICE = 2
+"""Quiet times to see where the kernel cannot say who writes (no leases on this file system)."""
+
+HOLED = 5
+"""Quiet times to see where a file has a hole: a copy that reserved its space first looks like
+that, and so does a black picture that `cp` made sparse. It lengthens the wait, no more."""
+
+MAX_LOOK_SECONDS = 30.0
+"""An image whose end is missing is looked at again at least this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """When a file counts as at rest.
+
+    Seconds that a file must be quiet, and seconds after which a missing end is final.
+    """
+
+    settle_seconds: float
+    incomplete_after_seconds: float
+
+    def wait(
+        self, seen: Observation, now: Moment, *, times: float = 1, trust_times: bool = True
+    ) -> float:
+        """Seconds that the file must still stay unchanged; 0 if it has been quiet for `times`
+        quiet times.
+
+        `trust_times`: the file's own change time may prove the quiet. Only where a lease also
+        says that nobody writes; a server's clock may differ from ours.
+        """
+        needed = self.settle_seconds * times
+        return max(0.0, needed - _unchanged_for(seen, now, trust_times=trust_times))
+
+    def wait_for_end(self, seen: Observation, now: Moment, *, trust_times: bool) -> float:
+        """Seconds until the next look at an image whose end is missing; 0 if it will not come."""
+        unchanged = _unchanged_for(seen, now, trust_times=trust_times)
+        left = self.incomplete_after_seconds - unchanged
+        if left <= 0:
+            return 0.0
+        return min(left, max(self.settle_seconds, min(unchanged, MAX_LOOK_SECONDS)))
+
+
+def _unchanged_for(seen: Observation, now: Moment, *, trust_times: bool) -> float:
+    watched = now.steady - seen.since
+    if not trust_times:
+        return watched
+    # The kernel sets the change time at every write and nobody can set it back. One in the
+    # future (a clock that jumped) proves nothing.
+    by_times = (now.wall_ns - seen.stamp.ctime_ns) / 1e9
+    return max(watched, by_times)
+
+
+Writers = Literal["none", "some", "unknown"]
+
+# EACCES: not the owner and no CAP_LEASE. EINVAL, ENOTSUP, ENOLCK: no leases on this file system.
+_NO_LEASES = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS}
+
+
+def writers(fd: int) -> Writers:
+    """Whether any process has this file, opened read-only as `fd`, open for writing.
+
+    A read lease is granted only while none has (fcntl(2), `F_SETLEASE`); it is given back at once,
+    within some 20 microseconds. A writer who comes in between waits that long and the kernel sends
+    us SIGIO, whose default would end the process: the daemon ignores it (see `daemon`). On NFS and
+    SMB servers that keep no file open between two writes, "none" is not the whole truth: the quiet
+    time and the image's own end are the other two witnesses.
+    """
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return "some"
+        if error.errno in _NO_LEASES:
+            return "unknown"
+        raise
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return "none"

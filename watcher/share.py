@@ -1,0 +1,58 @@
+"""One watched share: its tree, where its record is kept, and its rules."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from watcher.errors import RecordUnwritable
+from watcher.ignores import Ignores
+from watcher.tree import NotThere, Tree
+
+Watch = Literal["auto", "events", "poll"]
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """A share as the configuration describes it. Immutable; any thread may use it.
+
+    `mirror` is the folder that takes the sidecars if they are not beside the images.
+    """
+
+    root: str
+    organization: str = ""
+    mirror: str | None = None
+    watch: Watch = "auto"
+    poll_seconds: float = 5
+    rescan_seconds: float = 300
+    require_mount: bool = False
+    ignores: Ignores = field(default_factory=Ignores)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree of images."""
+        return Tree(self.root)
+
+    @contextmanager
+    def records(self, relative: str, images: int, *, create: bool = False) -> Iterator[int | None]:
+        """The open folder that holds the records of the images in `relative`; None if a mirror has
+        nothing of that folder yet, unless it is to `create` it.
+
+        `images` is that folder itself, open: beside an image means in the very folder that was
+        walked to. Raises like `Tree.folder`; for a mirror that cannot be entered,
+        `RecordUnwritable`.
+        """
+        if self.mirror is None:
+            yield images
+            return
+        mirror = Tree(self.mirror, missing=RecordUnwritable)
+        try:
+            folder = mirror.open_folder(relative, create=create)
+        except NotThere:
+            yield None
+            return
+        try:
+            yield folder
+        finally:
+            os.close(folder)

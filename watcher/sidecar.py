@@ -1,0 +1,55 @@
+"""The one line of a sidecar: as GNU `sha256sum` writes it, and as its `-c` reads it. Pure text."""
+
+import os
+import re
+
+NAME_MAX = 255
+"""Bytes of a file name on every file system that a share can be on."""
+
+MAX_LINE = 1 + 64 + 2 + 2 * NAME_MAX + 2
+"""Bytes of the longest line: mark, hash, two blanks, a name all of escapes, CR and LF."""
+
+
+class ForeignRecord(Exception):
+    """Something that is not ours stands where the record belongs; it is never overwritten."""
+
+
+def sidecar_line(name: str, sha256: str) -> bytes:
+    """What `sha256sum` prints for `name`, its escapes for odd names included."""
+    plain, escaped = os.fsencode(name), _escaped(name)
+    mark = b"\\" if escaped != plain else b""
+    return mark + sha256.encode("ascii") + b"  " + escaped + b"\n"
+
+
+def line_length(name: str) -> int:
+    """Bytes of `sidecar_line` for `name`."""
+    plain, escaped = os.fsencode(name), _escaped(name)
+    return 64 + 2 + len(escaped) + 1 + (escaped != plain)
+
+
+def _escaped(name: str) -> bytes:
+    # A carriage return too: GNU coreutils since 9.0, and its `-c` reads either form.
+    plain = os.fsencode(name)
+    return plain.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
+def claimed_hash(text: bytes, name: str) -> str | None:
+    """The hash that `text` claims for `name`; None if it is only the beginning of a line, as an
+    interrupted copy leaves it. Raises `ForeignRecord` for anything else.
+
+    Liberal where another tool may have written the line: `*` for a blank, capitals, CRLF.
+    """
+    marked = text.startswith(b"\\")
+    body, written = (text[1:], _escaped(name)) if marked else (text, os.fsencode(name))
+    line = re.fullmatch(rb"([0-9a-fA-F]{64}) [ *]" + re.escape(written) + rb"\r?\n?", body)
+    if line is not None:
+        return line[1].decode("ascii").lower()
+    if _is_torn(body, written):
+        return None
+    raise ForeignRecord(name)
+
+
+def _is_torn(text: bytes, written: bytes) -> bool:
+    digits = len(text) - len(text.lstrip(b"0123456789abcdef"))
+    rest = text[digits:]
+    return digits <= 64 and (not rest or (digits == 64 and (b"  " + written).startswith(rest)))

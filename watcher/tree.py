@@ -1,0 +1,179 @@
+"""A directory tree that nobody can lead us out of.
+
+Every access to a share goes through here: from the root down one component at a time, no link
+followed, nothing but regular files opened, never blocking. (`openat2` would do it in one call, but
+`RestrictSUIDSGID=yes` in the unit turns it into ENOSYS.) No folder stays open between two files:
+an open folder would make an unmount fail.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from watcher.errors import FileUnreadable, ShareGone, ShareTrouble
+from watcher.outcomes import Stamp
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a FIFO planted between `stat` and `open` would block for ever.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+PATH_MAX = 4096
+"""Bytes of a path, with its NUL, that Linux takes in one call. A longer one can be reached by no
+client, so we do not descend to it either."""
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_SHARE_GONE = {
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+}
+
+
+class NotThere(Exception):
+    """No regular file or folder is at that path now."""
+
+
+class Tree:
+    """One tree below `root`. Stateless: any thread may use it.
+
+    `missing` is the error for a root that cannot be entered.
+    """
+
+    def __init__(self, root: str, *, missing: type[ShareTrouble] = ShareGone) -> None:
+        self.root = root
+        self._missing = missing
+
+    @contextmanager
+    def folder(self, relative: str) -> Iterator[int]:
+        """`open_folder`, closed on leaving."""
+        fd = self.open_folder(relative)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def open_folder(self, relative: str, *, create: bool = False) -> int:
+        """A descriptor of the folder `relative` ("" is the root), which the caller closes.
+
+        With `create`, missing folders are made (a mirror of sidecars follows its share's tree).
+        Raises `NotThere` if a component is missing, a link or no folder, `FileUnreadable` if it
+        may not be entered, and `missing` if the root itself cannot be.
+        """
+        fd = self._enter_root()
+        for name in relative.split("/") if relative else ():
+            try:
+                below = self._enter(name, fd, create=create)
+            finally:
+                os.close(fd)
+            fd = below
+        return fd
+
+    def _enter_root(self) -> int:
+        try:
+            # The root alone may be a link: the administrator wrote it, not a user of the share.
+            return os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._missing(f"cannot enter {self.root}: {error.strerror}") from error
+
+    def _enter(self, name: str, above: int, *, create: bool) -> int:
+        with translated(name):
+            if create:
+                with suppress(FileExistsError):  # the usual case
+                    os.mkdir(name, 0o777, dir_fd=above)
+            return os.open(name, _FOLDER, dir_fd=above)
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turns what the file system says of `name` into `NotThere`, `FileUnreadable`, `ShareGone`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise NotThere(name) from error
+        raise _trouble(error) from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """The same for a file that is open: it is there, whatever becomes of its name."""
+    try:
+        yield
+    except OSError as error:
+        raise _trouble(error) from error
+
+
+def _trouble(error: OSError) -> FileUnreadable | ShareGone:
+    if error.errno in _SHARE_GONE:
+        return ShareGone(f"the file system answers: {error.strerror}")
+    return FileUnreadable(f"it cannot be read: {error.strerror}")
+
+
+def split(path: str) -> tuple[str, str]:
+    """Folder ("" for the root) and name of a relative path."""
+    folder, _, name = path.rpartition("/")
+    return folder, name
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp that a `stat` result gives."""
+    return Stamp(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def look(name: str, folder: int) -> os.stat_result:
+    """`lstat` of a regular file; raises `NotThere` for anything else."""
+    with translated(name):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotThere(name)
+    return status
+
+
+def open_regular(name: str, folder: int) -> int:
+    """A descriptor of the regular file `name`, for reading, which the caller closes.
+
+    Raises like `look`. It never blocks, whatever is there.
+    """
+    with translated(name):
+        fd = os.open(name, _FILE, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotThere(name)
+    return fd
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_RENAME_NOREPLACE = 1
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+
+
+def rename_to_free(source: str, target: str, folder: int) -> None:
+    """Renames within `folder` to a name that nothing has; raises `FileExistsError` if it is taken.
+
+    One system call (`renameat2`, Linux 3.15) where the file system knows it, so that nothing
+    planted in between is overwritten; elsewhere a look and a rename.
+    """
+    answer = _libc.renameat2(
+        folder, os.fsencode(source), folder, os.fsencode(target), _RENAME_NOREPLACE
+    )
+    if answer == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in _NOT_SUPPORTED:
+        raise OSError(code, os.strerror(code), target)
+    try:
+        os.stat(target, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(source, target, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)

@@ -1,0 +1,200 @@
+"""The one place that puts the parts together: from settings to a daemon that can run."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+
+from structlog.typing import FilteringBoundLogger
+
+from watcher import __version__
+from watcher.backlog import Backlog
+from watcher.claims import Claims
+from watcher.conditions import Conditions
+from watcher.connection import Connection, trust
+from watcher.daemon import Daemon
+from watcher.disposition import Disposition, never, when_stuck
+from watcher.errors import ConfigurationError
+from watcher.ignores import Ignores
+from watcher.intake import Intake
+from watcher.journey import Journey
+from watcher.pool import Pool, Way
+from watcher.progress import Bar, Census, Display, Lines, Nothing
+from watcher.scans import ScanLog
+from watcher.service import Service, Tokens
+from watcher.settings import Settings
+from watcher.settling import Moment, Settling
+from watcher.share import Share
+from watcher.tally import Tally
+from watcher.tokens import GivenToken, RefreshedTokens, TokenStore
+
+USER_AGENT = f"autoretouch-watcher/{__version__}"
+
+
+def build(
+    settings: Settings,
+    *,
+    state_dir: str,
+    environ: Mapping[str, str],
+    log: FilteringBoundLogger,
+    once: bool,
+    rehearsal: bool,
+) -> Daemon:
+    """A daemon for these settings. Opens no connection and touches no share yet.
+
+    Raises `ConfigurationError`.
+    """
+    shares = shares_of(settings)
+    new_connection = _connections(settings)
+    tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=new_connection)
+    settling = Settling(
+        settle_seconds=settings.readiness.settle_seconds,
+        incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
+    )
+    backlog = Backlog(clock=time.monotonic)
+    conditions, tally = Conditions(log), Tally()
+    scans = ScanLog(log, conditions)
+
+    def new_intake(share: Share, *, polled: bool) -> Intake:
+        return Intake(
+            share,
+            backlog=backlog,
+            report=scans.report,
+            settle_seconds=settling.settle_seconds,
+            polled=polled,
+            clock=time.monotonic,
+        )
+
+    return Daemon(
+        shares=shares,
+        backlog=backlog,
+        conditions=conditions,
+        tally=tally,
+        scans=scans,
+        new_intake=new_intake,
+        pool=Pool(
+            settings.workers.count,
+            backlog=backlog,
+            ways=_ways(settings, settling, tokens, new_connection, rehearsal=rehearsal),
+            verdicts=Disposition(
+                backlog=backlog,
+                log=log,
+                conditions=conditions,
+                tally=tally,
+                give_up=when_stuck if once else never,
+            ),
+        ),
+        log=log,
+        display=_display(shares) if once else Nothing(),
+        once=once,
+    )
+
+
+def shares_of(settings: Settings) -> tuple[Share, ...]:
+    """The shares as configured; raises `ConfigurationError` if there is none."""
+    if not settings.share:
+        raise ConfigurationError(
+            "no share is configured. Name one in the configuration file:\n\n"
+            '    [[share]]\n    path = "/srv/photos"'
+        )
+    return tuple(
+        Share(
+            root=share.path,
+            organization=share.organization or settings.api.organization,
+            mirror=None if share.sidecars == "beside" else share.sidecars,
+            watch=share.watch,
+            poll_seconds=share.poll_seconds,
+            rescan_seconds=share.rescan_seconds,
+            require_mount=share.require_mount,
+            ignores=Ignores(share.ignore),
+        )
+        for share in settings.share
+    )
+
+
+def tokens_of(
+    settings: Settings,
+    *,
+    state_dir: str,
+    environ: Mapping[str, str],
+    connect: Callable[[], Connection],
+) -> Tokens:
+    """Where tokens come from: an access token that is given goes before all else."""
+    access = _given("access_token", environ)
+    if access:
+        return GivenToken(access)
+    return RefreshedTokens(
+        connect(),
+        url=settings.auth.url,
+        client_id=settings.auth.client_id,
+        store=TokenStore(state_dir),
+        given=_given("refresh_token", environ),
+        wall=time.time,
+    )
+
+
+def _given(name: str, environ: Mapping[str, str]) -> str:
+    """A token from a systemd credential (`LoadCredential=`), else from the environment."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(folder, name) if folder else ""
+    variable = f"AUTORETOUCH_{name.upper()}"
+    if path and os.path.exists(path):
+        try:
+            with open(path, encoding="ascii") as file:
+                token = file.read(64 << 10)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the credential {name} cannot be read: {path}") from error
+        variable = f"the credential {name}"
+    else:
+        token = environ.get(variable, "")
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{variable} is not a token: it holds blanks or odd characters")
+    return token
+
+
+def _connections(settings: Settings) -> Callable[[], Connection]:
+    believed = trust(settings.api.ca_file)
+
+    def connect() -> Connection:
+        return Connection(
+            ssl_context=believed,
+            timeout_seconds=settings.api.timeout_seconds,
+            user_agent=USER_AGENT,
+        )
+
+    return connect
+
+
+def _ways(
+    settings: Settings,
+    settling: Settling,
+    tokens: Tokens,
+    connect: Callable[[], Connection],
+    *,
+    rehearsal: bool,
+) -> Callable[[], AbstractContextManager[Way]]:
+    """What makes one worker's way: its connection is opened and closed in the worker's thread."""
+    claims = Claims()
+    uploads = threading.BoundedSemaphore(settings.upload.parallel)
+
+    @contextmanager
+    def way() -> Iterator[Way]:
+        with connect() as connection:
+            journey = Journey(
+                service=Service(connection, url=settings.api.url, tokens=tokens),
+                settling=settling,
+                claims=claims,
+                uploads=uploads,
+                now=lambda: Moment(time.monotonic(), time.time_ns()),
+            )
+            yield journey.rehearse if rehearsal else journey.take
+
+    return way
+
+
+def _display(shares: tuple[Share, ...]) -> Display:
+    census = Census(shares)
+    return Bar(census) if sys.stderr.isatty() else Lines(census)
