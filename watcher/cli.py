@@ -5,10 +5,15 @@ files were rejected or failed; 2 usage; 77 login needed; 78 configuration.
 """
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
+from rich.console import Console
 
 from watcher import __version__, logs
 from watcher.errors import WatcherError
@@ -62,6 +67,55 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
         rehearsal=dry_run,
     )
     return daemon.run()
+
+
+@cli.command()
+def demo() -> int:
+    """Show all of it on a throw-away share, without an account.
+
+    Starts the sandbox service and the daemon, drops sample images (good, duplicate, too large,
+    truncated, RAW, slowly written), shows what becomes of each and leaves the folder to look at.
+    """
+    with _demo_extra():
+        from watcher.demo import run_demo  # noqa: PLC0415 - it needs the extra
+
+    return run_demo(Console(highlight=False))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option(
+    "--latency", type=click.FloatRange(0, 60), default=0.0, help="Seconds before each answer."
+)
+def sandbox(port: int, latency: float) -> int:
+    """Run a local stand-in for the service, strict about what is documented.
+
+    It prints what a configuration needs to be pointed at it, then each request; Ctrl-C ends it.
+    """
+    with _demo_extra():
+        from watcher.sandbox import Sandbox  # noqa: PLC0415 - it needs the extra
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with Sandbox(port=port, latency_seconds=latency, on_request=click.echo) as service:
+            click.echo("\n".join(service.describe()) + "\n")
+            stop.wait()
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
+    return 0
+
+
+@contextmanager
+def _demo_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed. Install the extra: "
+            "pip install 'autoretouch-watcher[demo]'"
+        ) from error
 
 
 def main() -> None:

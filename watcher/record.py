@@ -130,7 +130,7 @@ def write_note(
         raise ForeignRecord(name + NOTE)
     remove_sidecar(name, folder)
     note = (
-        f"\nFile: {_for_people(name)}\n{text}\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
+        f"\nFile: {_for_people(name)}\n\n{text}\n\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
         "Mend or replace the image, or delete this note, and it is looked at again.\n"
     )
     _write(name + NOTE, NOTE_TITLE + note.encode(), stamp=stamp, mode=mode, folder=folder)

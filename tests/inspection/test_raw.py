@@ -75,6 +75,7 @@ FAMILIES: dict[str, tuple[str, bytes]] = {
     "MOS": ("Leaf", raw(named("Leaf") | {34310: (1, bytes(40))})),
     "nameless TIFF/EP": ("a camera's RAW file", raw(CFA)),
     "nameless NEF": ("Nikon", raw({}, packed(34713))),
+    "of a maker in three letters": ("a camera's RAW file", raw(named("ABC"), CFA)),
     "of an unknown maker": ("a camera's RAW file", raw(named("<b>%s</b>"), CFA)),
 }
 

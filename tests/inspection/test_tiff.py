@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import watcher.inspection
 from tests.inspection.tiff_writing import Tags, Writer, grey_page
-from watcher.inspection import tiff
+from watcher.inspection import Incomplete, Verdict, inspect, tiff
 from watcher.inspection.source import Damaged, EndMissing, Source
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.verdicts import Refusal
@@ -178,6 +179,30 @@ def test_large_sides_are_told(read: Read, side: int) -> None:
     assert read(saved(image, compression="group4")) == (side, side)
 
 
+@pytest.mark.parametrize("compression", [1, 5])
+@pytest.mark.parametrize("last", [39_998, 19_999])
+def test_more_strips_than_are_held_at_a_time(read: Read, compression: int, last: int) -> None:
+    """Two planes of 20,000 strips of two rows, the last of each of one; one strip lies last."""
+    offsets = [400_000] * 40_000
+    offsets[last] = 500_000
+    end = 500_000 + (1 if last == 19_999 else 2) * 7
+    page: Tags = {
+        256: (4, [7]),
+        257: (4, [39_999]),
+        258: (3, [8, 8]),
+        259: (3, [compression]),
+        273: (4, offsets),
+        277: (3, [2]),
+        278: (4, [2]),
+        279: (3, [14] * 19_999 + [7] + [14] * 19_999 + [7]),
+        284: (3, [2]),
+    }
+    whole = Writer().chain(page).ljust(500_000, b"\0")[:500_000] + bytes(end - 500_000)
+    assert read(whole) == (7, 39_999)
+    with pytest.raises(EndMissing):
+        read(whole[:-1])
+
+
 def test_a_big_endian_big_tiff_is_read_though_pillow_cannot(read: Read) -> None:
     data = tiled(big=True, order=">")
     assert read(data) == (40, 20)
@@ -227,6 +252,11 @@ class TestOddButReadable:
         assert read(written_first(page, pixels_end=200 + 8 * 6 * 3 // 2)) == (8, 6)
         with pytest.raises(EndMissing):
             read(written_first(page, pixels_end=200 + 8 * 6 * 3 // 2 - 1))
+
+    def test_a_subsampling_by_nothing_is_passed_over(self, read: Read) -> None:
+        writer = Writer()
+        page = grey_page(writer, 4, 2, t262=(3, [6]), t277=(3, [3]), t530=(3, [0, 0]))
+        assert read(writer.chain(page) + bytes(100)) == (4, 2)
 
     def test_an_unknown_type_of_value_is_passed_over(self, read: Read) -> None:
         writer = Writer()
@@ -301,11 +331,48 @@ class TestNotWrittenYet:
             read(writer.chain(page | dict(change)))
 
 
+def test_inspection_gives_the_verdicts(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+
+    def verdict(data: bytes) -> Verdict:
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            return inspect(file.fileno(), len(data))
+
+    whole = ALL["mode RGB"]
+    assert verdict(whole) == watcher.inspection.Image("tiff", 67, 45)
+    cut = verdict(whole[:-1])
+    assert isinstance(cut, Incomplete)
+    assert cut.format == "tiff"
+    large = saved(Image.new("1", (10_001, 3)), compression="group4")
+    assert verdict(large) == Refusal("too_large", "10001 x 3 pixels")
+    writer = Writer()
+    none = verdict(writer.chain(grey_page(writer, 0)))
+    assert isinstance(none, Refusal)
+    assert none.code == "damaged"
+
+
 @pytest.mark.parametrize("tag", [330, 34665, 34853])
 def test_directories_below_a_page_must_be_there(read: Read, tag: int) -> None:
     writer = Writer()
     with pytest.raises(EndMissing):
         read(writer.chain(grey_page(writer) | {tag: (4, [5000])}))
+
+
+def test_a_thumbnail_without_a_size_must_be_there_too(read: Read) -> None:
+    writer = Writer()
+    thumbnail: Tags = {259: (3, [6]), 513: (4, [1000]), 514: (4, [200])}
+    data = writer.chain(grey_page(writer), thumbnail)
+    assert read(data.ljust(1200, b"\0")) == (8, 6)
+    with pytest.raises(EndMissing):
+        read(data.ljust(1199, b"\0"))
+
+
+def test_strips_that_a_flat_picture_does_not_need_must_be_there_too(read: Read) -> None:
+    page = grey_page(Writer(), t273=(4, [200, 300]))
+    assert read(written_first(page, pixels_end=348)) == (8, 6)
+    with pytest.raises(EndMissing):
+        read(written_first(page, pixels_end=347))
 
 
 class TestBounds:
@@ -316,13 +383,23 @@ class TestBounds:
         with pytest.raises(Damaged, match="more pages"):
             read(b"II*\0\x08\0\0\0" + b"".join(links))
 
-    def test_directories_that_lead_to_all_others(self, read: Read) -> None:
+    def test_a_directory_that_leads_to_too_many_others(self, read: Read) -> None:
         writer = Writer()
         many = writer.block(struct.pack("<70000I", *range(9, 70_009)))
         entry = struct.pack("<HHII", 330, 4, 70_000, many)
         writer.data[4:8] = struct.pack("<I", writer.block(b"\x01\0" + entry + bytes(4)))
         with pytest.raises(Damaged, match="more pages"):
             read(bytes(writer.data))
+
+    def test_directories_that_each_lead_to_all_others(self, read: Read) -> None:
+        writer = Writer()
+        size, many = 18, 20_000
+        start = len(writer.data) + 4 * many
+        offsets = writer.block(struct.pack(f"<{many}I", *range(start, start + many * size, size)))
+        one = struct.pack("<HHHIII", 1, 330, 4, many, offsets, 0)
+        writer.data[4:8] = struct.pack("<I", start)
+        with pytest.raises(Damaged, match="more pages"):
+            read(bytes(writer.data) + one * many)
 
     def test_a_large_exif_table_below_each_of_many_directories(self, read: Read) -> None:
         writer = Writer()

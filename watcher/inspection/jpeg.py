@@ -7,6 +7,7 @@ libjpeg does (jdmarker.c, read_markers). In one thing it is stricter: the end of
 must be there.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -53,7 +54,25 @@ def read_jpeg(source: Source) -> tuple[int, int] | Refusal:
     further picture that an MPO's index announces, is not in the file; `Damaged` if its segments
     contradict T.81 as far as decoders care.
     """
-    return _Walk(source).to_end()
+    walk = _Walk(source, 0)
+    found = walk.to_end()
+    if walk.index is not None and walk.index.fits(walk.at):
+        for start in walk.index.starts:
+            _check_further_picture(source, start)
+    return found
+
+
+def _check_further_picture(source: Source, start: int) -> None:
+    """That a further picture of an MPO is there to its end.
+
+    What it is like does not matter: it is not the one that decoders show.
+    """
+    if not any(source.read_some(start, 512)):
+        # Behind the file's end, or zeros, as a preallocated copy has where it is not written yet.
+        raise EndMissing(f"a further picture is missing from byte {start:,} on")
+    if source.read(start, 2) == b"\xff\xd8":
+        with contextlib.suppress(Damaged):
+            _Walk(source, start).to_end()
 
 
 class _Window:
@@ -92,18 +111,21 @@ class _Window:
 
 
 class _Walk:
-    """One pass over the markers of a file, from its start to the end of its first picture."""
+    """One pass over the markers of one picture, from its start in the file to its end.
 
-    def __init__(self, source: Source) -> None:
+    `at` is where it has come to, `index` the index of an MPO if it came by one.
+    """
+
+    def __init__(self, source: Source, start: int) -> None:
+        self.at = start + 2  # behind SOI
+        self.index: Index | None = None
         self._source = source
         self._window = _Window(source)
-        self._at = 2  # behind SOI
         self._frame: Frame | None = None
         self._quantisers: set[int] = set()
         self._huffman: dict[int, bool] = {}
         self._pattern = _ANY
         self._in_scan = False
-        self._index: Index | None = None
 
     def to_end(self) -> tuple[int, int] | Refusal:
         """Width and height, once the end is reached and all was well on the way there."""
@@ -126,11 +148,11 @@ class _Walk:
         What lies before it is the scan, padding (which the standard allows) or stray bytes (which
         every decoder skips).
         """
-        at = self._window.find(self._pattern if self._in_scan else _ANY, self._at)
+        at = self._window.find(self._pattern if self._in_scan else _ANY, self.at)
         if at is None:
             what = "the end of the picture" if self._in_scan else "the picture"
             raise EndMissing(f"{what} is missing at byte {self._source.size:,}")
-        self._at = at + 2
+        self.at = at + 2
         return self._window.read(at, 2)[1]
 
     def _take(self, marker: int) -> None:
@@ -152,21 +174,21 @@ class _Walk:
         length = self._length()
         if length < 2:
             raise Damaged("a part of it has an impossible length")
-        data = self._window.read(self._at + 2, length - 2)
-        self._at += length
+        data = self._window.read(self.at + 2, length - 2)
+        self.at += length
         return data
 
     def _skip(self, marker: int) -> None:
         """A length of 0 or 1 counts as 2, as decoders have it."""
         length = max(2, self._length())
-        start = self._at + 6
-        may_be_index = marker == _APP2 and self._index is None and length > 6
+        start = self.at + 6
+        may_be_index = marker == _APP2 and self.index is None and length > 6
         if may_be_index and self._window.read(start - 4, 4) == b"MPF\0":
-            self._index = index_in(self._window.read(start, length - 6), start)
-        self._at += length
+            self.index = index_in(self._window.read(start, length - 6), start)
+        self.at += length
 
     def _length(self) -> int:
-        return int.from_bytes(self._window.read(self._at, 2), "big")
+        return int.from_bytes(self._window.read(self.at, 2), "big")
 
     def _take_frame(self, kind: int) -> Refusal | None:
         if self._frame:
@@ -192,6 +214,4 @@ class _Walk:
     def _ended(self) -> tuple[int, int]:
         if self._frame is None or not self._in_scan:
             raise Damaged("it ends before its picture begins")
-        if self._index is not None:
-            self._index.check(self._source, self._at)
         return self._frame.width, self._frame.height

@@ -21,7 +21,8 @@ MAX_DIRECTORIES = 65_535
 refused: nobody could say in bounded time whether it is whole."""
 
 MAX_ENTRIES_IN_ALL = 2_000_000
-"""Values in all directories together, so that large directories are not many."""
+"""Values in all directories together, and offsets of others below them: so that large directories
+are not many."""
 
 MAX_PARTS = 16_000_000
 """Strips and tiles in all pages together: some seconds. The largest acceptable picture has
@@ -63,7 +64,7 @@ class _Survey:
         self.signs = RawSigns()
         self._source = source
         self._layout = layout
-        self._size: tuple[int, int] | None = None
+        self._size = (0, 0)  # until the first page tells it, or something is wrong with it
         self._missing: EndMissing | None = None
         self._damage: Damaged | None = None
         self._entries = MAX_ENTRIES_IN_ALL
@@ -91,8 +92,6 @@ class _Survey:
             raise self._damage
         if self._missing is not None:
             raise self._missing
-        if self._size is None:
-            raise Damaged("it has no first page")
         return self._size
 
     def _look_at(self, offset: int) -> set[int]:
@@ -101,7 +100,7 @@ class _Survey:
             directory = read_directory(self._source, self._layout, offset)
             if directory is None:
                 raise Damaged("what should be its directory is none")
-            self._entries -= len(directory)
+            self._entries -= directory.length + directory.count(_SUB_DIRECTORIES)
             self._parts -= parts_of(directory)
             with self._keeping_what_is_wrong(offset):
                 self.signs.take(directory)
@@ -130,11 +129,10 @@ class _Survey:
             offset = directory.number(tag)
             metadata = read_directory(self._source, self._layout, offset) if offset else None
             if metadata is not None:
-                self._entries -= len(metadata)
+                self._entries -= metadata.length
                 self._within(metadata.end_of_values())
-        size = size_of(directory)
         if directory.offset == self._layout.first:
-            self._size = size
+            self._size = size_of(directory)  # a thumbnail further on need not tell its own
         if self._parts >= 0:
             self._within(end_of_pixels(directory))
 

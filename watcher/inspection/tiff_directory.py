@@ -63,36 +63,24 @@ class Entry(NamedTuple):
     field: bytes
 
 
+@dataclass(frozen=True, slots=True)
 class Directory:
     """One table of tagged values, and the means to read them. Owned by the thread that inspects.
 
-    `offset` is where it lies and `following` where the next of its chain does (0: none). Holds at
-    most `MAX_ENTRIES` entries, and reads a value only when it is asked for. Its length is how many
-    entries the file has there, those of a tag that is there twice included.
+    `offset` is where it lies, `following` where the next of its chain does (0: none), and `length`
+    how many entries the file has there, at most `MAX_ENTRIES`. A value is read only when it is
+    asked for.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        layout: Layout,
-        entries: dict[int, Entry],
-        *,
-        length: int,
-        offset: int,
-        following: int,
-    ) -> None:
-        self.offset = offset
-        self.following = following
-        self._source = source
-        self._layout = layout
-        self._entries = entries
-        self._length = length
+    _source: Source
+    _layout: Layout
+    _entries: Mapping[int, Entry]
+    length: int
+    offset: int
+    following: int
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._entries
-
-    def __len__(self) -> int:
-        return self._length
 
     def count(self, tag: int) -> int:
         """How many values `tag` has; 0 if it is absent or they are not whole numbers."""

@@ -104,6 +104,7 @@ class _Parts:
         named = parts_of(self.page)
         if named < count:
             raise Damaged(f"it names {named:,} of its {count:,} strips or tiles")
+        count = named  # more than a flat picture needs: its depth (libtiff's tag 32997), or padding
         steps = range(0, count, _AT_ONCE)
         if compression == _UNCOMPRESSED:
             return max(self._end_of_plain(at, min(at + _AT_ONCE, count)) for at in steps)

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Everything that must pass: format, lint, types, tests with branch coverage. CI runs this same file.
+. "$(dirname "$0")/../deploy/venv.sh" test
+ruff format --check .
+ruff check .
+mypy
+coverage erase
+coverage run -m pytest "$@"
+coverage combine --quiet
+coverage report
