@@ -1,4 +1,5 @@
 #!/bin/sh
 # Shows all of it, without an account and without leaving this machine.
-. "$(dirname "$0")/venv.sh" demo
+extra=demo
+. "$(dirname "$0")/venv.sh"
 exec autoretouch-watcher demo

@@ -1,5 +1,5 @@
 # Sourced by the scripts that need the program: makes .venv beside the source, with the extra named
-# in $1, and puts it first on PATH. Needs python3 >= 3.11 with venv, and a package index.
+# in $extra, and puts it first on PATH. Needs python3 >= 3.11 with venv, and a package index.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,5 +20,5 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; 
     python3 -m venv --clear .venv
 fi
 echo "Installing into .venv ..." >&2
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$1]"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
 PATH="$PWD/.venv/bin:$PATH"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything that must pass: format, lint, types, tests with branch coverage. CI runs this same file.
-. "$(dirname "$0")/../deploy/venv.sh" test
+extra=test
+. "$(dirname "$0")/../deploy/venv.sh"
 ruff format --check .
 ruff check .
 mypy
