@@ -201,7 +201,7 @@ DAMAGE = {
     "a picture too short for its size": SIGNATURE + header(9000, 9000) + IDAT + IEND,
     "no palette": SIGNATURE + header(colour=3) + IDAT + IEND,
     "a palette behind the picture": SIGNATURE + header(colour=3) + IDAT + PALETTE + IEND,
-    "a palette of another length": SIGNATURE + header(colour=3) + chunk(b"PLTE", bytes(7)) + IDAT + IEND,
+    "an odd palette": SIGNATURE + header(colour=3) + chunk(b"PLTE", bytes(7)) + IDAT + IEND,
     "an empty palette": SIGNATURE + header(colour=3) + chunk(b"PLTE") + IDAT + IEND,
     "a palette too long": SIGNATURE + header(colour=3) + chunk(b"PLTE", bytes(771)) + IDAT + IEND,
     "an unknown part that is needed": SIGNATURE + header() + chunk(b"NEED") + IDAT + IEND,
@@ -217,7 +217,8 @@ def test_what_libpng_does_not_read_is_damaged(data: bytes) -> None:
 
 
 def test_a_png_for_iphone_apps_is_named() -> None:
-    data = SIGNATURE + chunk(b"CgBI", b"\x50\0\x20\2") + header() + IDAT + IEND
+    bare = chunk(b"IDAT", zlib.compress(pixels())[2:-4])
+    data = SIGNATURE + chunk(b"CgBI", b"\x50\0\x20\2") + header() + bare + IEND
     assert not decodes(data)
     assert answer(read_png, data) == Refusal("other_format", "a PNG for iPhone apps only (CgBI)")
 

@@ -1,0 +1,109 @@
+import contextlib
+import io
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from tests.inspection.samples import PROPERTY, cuts, exif, flipped, noise, opened, saved
+from watcher.inspection import MAX_SIDE, Image, Incomplete, Refusal, Verdict, inspect
+from watcher.inspection.inspect import HEAD
+
+WHOLE = {
+    "jpeg": saved(noise(), "JPEG", exif=exif()),
+    "png": saved(noise(), "PNG"),
+    "tiff": saved(noise(), "TIFF", compression="tiff_lzw"),
+    "webp": saved(noise(), "WEBP", exif=exif()),
+}
+
+each_format = pytest.mark.parametrize(("form", "data"), WHOLE.items(), ids=WHOLE.keys())
+
+
+def verdict(data: bytes, *, size: int | None = None) -> Verdict:
+    with opened(data, size=size) as fd:
+        return inspect(fd, len(data) if size is None else size)
+
+
+@each_format
+def test_a_whole_image_is_an_image(form: str, data: bytes) -> None:
+    assert verdict(data) == Image(form, 67, 45)  # type: ignore[arg-type]
+
+
+@each_format
+def test_the_position_of_the_open_file_is_not_moved(form: str, data: bytes) -> None:
+    with opened(data) as fd:
+        os.lseek(fd, 5, os.SEEK_SET)
+        inspect(fd, len(data))
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 5, form
+
+
+@each_format
+def test_every_beginning_of_an_image_is_incomplete(form: str, data: bytes) -> None:
+    for length in cuts(data, at_least=0):
+        found = verdict(data[:length])
+        assert isinstance(found, Incomplete), (form, length)
+        assert found.found
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png"])
+def test_a_preallocated_copy_is_incomplete(form: str) -> None:
+    data = WHOLE[form]
+    for length in cuts(data, at_least=0):
+        found = verdict(data[:length], size=len(data) + 600)
+        assert isinstance(found, Incomplete), length
+
+
+def test_a_file_of_zeros_is_incomplete() -> None:
+    assert verdict(b"") == Incomplete(None, "it is empty")
+    assert verdict(bytes(10_000)) == Incomplete(None, "so far it holds only zeros")
+
+
+def test_damage_is_not_waited_for() -> None:
+    assert verdict(b"\xff\xd8\xff\xd9") == Refusal("damaged", "it ends before its picture begins")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_one_pixel_more_than_the_service_takes_is_too_large(form: str) -> None:
+    for size in ((MAX_SIDE, 1), (1, MAX_SIDE)):
+        assert isinstance(verdict(saved(Pillow.new("L", size), form)), Image)
+    for size in ((MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)):
+        found = verdict(saved(Pillow.new("L", size), form))
+        assert found == Refusal("too_large", f"{size[0]} x {size[1]} pixels")
+
+
+def test_what_will_be_scaled_down_is_known() -> None:
+    large, small = (verdict(saved(Pillow.new("L", (side, 2)), "PNG")) for side in (4097, 4096))
+    assert isinstance(large, Image)
+    assert large.will_be_scaled_down
+    assert isinstance(small, Image)
+    assert not small.will_be_scaled_down
+
+
+def test_the_name_of_another_format_is_given() -> None:
+    assert verdict(saved(noise(), "GIF")) == Refusal("other_format", "a GIF image")
+    assert verdict(b"hello\n") == Refusal("not_an_image", "a text file")
+
+
+def test_the_format_is_told_from_the_first_bytes_alone() -> None:
+    with contextlib.closing(io.BytesIO(bytes(HEAD) + WHOLE["jpeg"])) as file:
+        assert verdict(file.getvalue()) == Incomplete(None, "so far it holds only zeros")
+
+
+@given(flipped(WHOLE))
+@PROPERTY
+def test_changed_bytes_never_raise(data: bytes) -> None:
+    assert isinstance(verdict(data), Image | Incomplete | Refusal)
+
+
+@given(st.binary(max_size=5000))
+@PROPERTY
+def test_rubbish_is_answered(data: bytes) -> None:
+    assert not isinstance(verdict(data), Image)
+
+
+@each_format
+def test_gigabytes_of_zeros_behind_the_beginning_are_answered(form: str, data: bytes) -> None:
+    found = verdict(data[:200], size=3 << 30)
+    assert isinstance(found, Incomplete | Refusal), form
