@@ -92,8 +92,8 @@ class Backlog:
             due = self._clock() + settle_seconds
             known = self._entries.get((share, path))
             if known is None:
-                if self._fresh >= self._capacity:
-                    return False
+                if self._fresh >= self._capacity or len(self._entries) >= 2 * self._capacity:
+                    return False  # (one that failed is not fresh any more, but still here)
                 self._wait_until(due, self._new(share, path, Priority.FRESH))
             elif known.held:
                 known.touched = due if known.touched is None else min(due, known.touched)
@@ -181,12 +181,16 @@ class Backlog:
         """Makes candidates ready when their time comes, until closed. One thread runs this."""
         with self._lock:
             while not self._closed:
-                now = self._clock()
-                while self._waiting and self._waiting[0][0] <= now:
-                    due, _, candidate = heapq.heappop(self._waiting)
-                    if candidate.due == due:  # else it was moved to another time
-                        self._make_ready(candidate)
-                self._earlier.wait(self._waiting[0][0] - now if self._waiting else None)
+                self._earlier.wait(self._promote_due())
+
+    def _promote_due(self) -> float | None:
+        """Makes ready whose time has come; seconds until the next one's, None if none waits."""
+        now = self._clock()
+        while self._waiting and self._waiting[0][0] <= now:
+            due, _, candidate = heapq.heappop(self._waiting)
+            if candidate.due == due:  # else it was moved to another time
+                self._make_ready(candidate)
+        return self._waiting[0][0] - now if self._waiting else None
 
     # For those who watch.
 

@@ -50,12 +50,17 @@ class Ignores:
     def anywhere(self, path: str) -> str | None:
         """The rule by which the file at relative `path` or a folder above it is ignored."""
         above, _ = split(path)
-        parts = above.split("/") if above else []
+        return self.folders(above) or self.file(path)
+
+    def folders(self, path: str) -> str | None:
+        """The rule by which the folder at relative `path` ("" is the root) or one above it is
+        ignored."""
+        parts = path.split("/") if path else []
         for depth in range(1, len(parts) + 1):
             rule = self.folder("/".join(parts[:depth]))
             if rule is not None:
                 return rule
-        return self.file(path)
+        return None
 
     def _rule(self, path: str, matched: str) -> str | None:
         built_in = _built_in(path[path.rfind("/") + 1 :])

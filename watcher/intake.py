@@ -86,6 +86,8 @@ class Intake:
 
     def appeared(self, folder: str) -> None:
         """A folder appeared: its files may have been there before it was watched."""
+        if self.share.ignores.folders(folder) is not None:
+            return
         with self._wake:
             if len(self._folders) < MAX_FOLDERS:
                 self._folders[folder] = None

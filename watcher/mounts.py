@@ -28,6 +28,21 @@ class Mount(NamedTuple):
         return UNANNOUNCED.match(self.kind) is None
 
 
+def is_mount_point(folder: int) -> bool:
+    """Whether the open `folder` is the root of a mount; a bind mount counts, too."""
+    above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return mount_id(above) != mount_id(folder)
+    finally:
+        os.close(above)
+
+
+def mount_id(fd: int) -> int:
+    """The ID of the mount that an open file is on (proc(5), fdinfo)."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
+
+
 def mount_of(path: str, lines: Iterable[str] | None = None) -> Mount | None:
     """The mount that `path` is on: of several on one point the last, which covers the others.
 

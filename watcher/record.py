@@ -126,7 +126,7 @@ def write_note(
     file under the note's name raises `ForeignRecord`.
     """
     there = _content(name + NOTE, folder, len(NOTE_TITLE))
-    if there and not there.startswith(NOTE_TITLE):
+    if there is not None and not _is_our_note(there):
         raise ForeignRecord(name + NOTE)
     remove_sidecar(name, folder)
     note = (
@@ -146,8 +146,13 @@ def remove_note(name: str, folder: int) -> None:
     """Takes our note away; a foreign file of that name stays."""
     with suppress(ForeignRecord):  # not ours: it stays, and says nothing about the image
         text = _content(name + NOTE, folder, len(NOTE_TITLE))
-        if text is not None and text.startswith(NOTE_TITLE):
+        if text is not None and _is_our_note(text):
             _remove(name + NOTE, folder)
+
+
+def _is_our_note(text: bytes) -> bool:
+    """Whether a note begins like ours, or is the torn beginning of one."""
+    return text.startswith(NOTE_TITLE) or NOTE_TITLE.startswith(text)
 
 
 def remove_sidecar(name: str, folder: int) -> None:

@@ -5,6 +5,7 @@ import threading
 from structlog.typing import FilteringBoundLogger
 
 from watcher.conditions import Conditions
+from watcher.errors import RecordUnwritable, ShareTrouble
 from watcher.intake import ScanSummary
 from watcher.share import Share
 
@@ -23,10 +24,16 @@ class ScanLog:
         with self._lock:
             before = self._last.get(share)
             self._last[share] = scan
-        if scan.trouble is not None:
-            self._conditions.begin("share_gone", share.root, str(scan.trouble))
-            return
+        match scan.trouble:
+            case RecordUnwritable():
+                self._conditions.begin("sidecar_unwritable", _mirror(share), str(scan.trouble))
+                return
+            case ShareTrouble():
+                self._conditions.begin("share_gone", share.root, str(scan.trouble))
+                return
         self._conditions.end("share_gone", share.root)
+        if before is not None and isinstance(before.trouble, RecordUnwritable):
+            self._conditions.end("sidecar_unwritable", _mirror(share))
         log = self._log.bind(share=share.root)
         for folder, why in scan.unreadable.items():
             if before is None or folder not in before.unreadable:
@@ -58,3 +65,7 @@ class ScanLog:
     def rejected(self) -> int:
         """Files that had a current note at the last scans."""
         return sum(scan.rejected for scan in self._last.values())
+
+
+def _mirror(share: Share) -> str:
+    return share.mirror or share.root

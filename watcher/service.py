@@ -5,7 +5,6 @@ sent conservatively, accepted liberally, and never loses a file.
 """
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -203,10 +202,7 @@ def hash_in(body: bytes) -> str | None:
     if re.fullmatch(rb"[0-9a-fA-F]{64}", text):
         return text.decode("ascii").lower()
     if re.fullmatch(rb"[A-Za-z0-9+/_-]{43}=?", text):
-        try:
-            return base64.b64decode(text.rstrip(b"=") + b"=", altchars=b"-_").hex()
-        except binascii.Error:
-            return None
+        return base64.b64decode(text.rstrip(b"=") + b"=", altchars=b"-_").hex()
     return None
 
 
@@ -215,7 +211,7 @@ def message_in(answer: Answer) -> str:
     characters; else just the status."""
     try:
         said = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     message = said.get("message") if isinstance(said, dict) else None
     if not isinstance(message, str) or not message.strip():
@@ -237,6 +233,6 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return min(float(value), MAX_RETRY_AFTER)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - now
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

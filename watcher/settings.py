@@ -3,9 +3,9 @@
 Only the wiring (`daemon`) and the command line know it; everybody else is handed values.
 """
 
-import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,6 +22,7 @@ from pydantic_settings import (
 )
 
 from watcher.errors import ConfigurationError
+from watcher.settings_faults import did_you_mean, in_words
 
 PREFIX = "AUTORETOUCH_WATCHER_"
 PLACES = (
@@ -31,9 +31,14 @@ PLACES = (
 )
 
 
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?")
+"""A host and perhaps a port; no user, who would have a password, and nothing that httpx refuses."""
+
+
 def _secure_url(url: str) -> str:
     parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in {"http", "https"} or parts.query or parts.username:
+    plain = _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
+    if not plain or not parts.hostname or parts.scheme not in {"http", "https"} or parts.query:
         raise ValueError("must be an address such as https://api.autoretouch.com")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ValueError("must begin with https:// (http:// is for this machine alone)")
@@ -188,7 +193,7 @@ def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str
     try:
         return Settings(**merged)
     except ValidationError as error:
-        faults = [_fault(fault, sources) for fault in error.errors(include_url=False)]
+        faults = [in_words(fault, sources, Settings) for fault in error.errors(include_url=False)]
         raise ConfigurationError("\n".join(faults)) from None
 
 
@@ -215,12 +220,11 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
         section = name.removeprefix(PREFIX).split("__")[0].lower()
         if section not in Settings.model_fields:
             raise ConfigurationError(
-                f"the environment: {name}: unknown key{_did_you_mean(section, Settings)}. "
+                f"the environment: {name}: unknown key{did_you_mean(section, Settings)}. "
                 "Correct or unset it."
             )
     try:
-        source = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")
-        values = source()
+        values = _FromEnvironment(environ)()
     except SettingsError as error:
         raise ConfigurationError(
             f"the environment: {error}. A list such as {PREFIX}SHARE must be JSON."
@@ -232,6 +236,17 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+class _FromEnvironment(EnvSettingsSource):
+    """Reads the variables that it is given, not those of the process."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(Settings, env_prefix=PREFIX, env_nested_delimiter="__")
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -240,56 +255,3 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
                 _merge(below, value)
                 continue
         into[key] = value
-
-
-def _fault(fault: ErrorDetails, sources: Mapping[str, Mapping[str, Any]]) -> str:
-    where = fault["loc"]
-    origin = next(
-        (name for name, values in sources.items() if _holds(values, where)), "the configuration"
-    )
-    if not where:
-        return f"{origin}: {_said(fault)}."
-    if fault["type"] == "extra_forbidden":
-        known = _model_at(where[:-1])
-        return (
-            f"{origin}: {_key(where)}: unknown key{_did_you_mean(str(where[-1]), known)}. "
-            "Correct or remove it."
-        )
-    if fault["type"] == "missing":
-        return f"{origin}: {_key(where)}: is missing. Add it."
-    return f"{origin}: {_key(where)}: {_said(fault)}. Correct the value."
-
-
-def _said(fault: ErrorDetails) -> str:
-    return fault["msg"].removeprefix("Value error, ").replace("Input should", "should")
-
-
-def _holds(values: Any, where: tuple[int | str, ...]) -> bool:  # noqa: ANN401 - parsed TOML
-    for part in where:
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return isinstance(part, str) and part == where[-1] and bool(values)
-    return bool(values)
-
-
-def _key(where: tuple[int | str, ...]) -> str:
-    """A key as it is written in the file: "[api] url", "[[share]] 2, path"."""
-    if len(where) == 1:
-        return str(where[0])
-    if isinstance(where[1], int):
-        return f"[[{where[0]}]] {where[1] + 1}" + "".join(f", {part}" for part in where[2:])
-    return f"[{where[0]}] " + ".".join(map(str, where[1:]))
-
-
-def _model_at(where: tuple[int | str, ...]) -> type[BaseModel]:
-    sections = {"share": ShareSettings} | {
-        name: field.annotation for name, field in Settings.model_fields.items() if name != "share"
-    }
-    model = sections.get(str(where[0])) if where else Settings
-    return model if isinstance(model, type) and issubclass(model, BaseModel) else Settings
-
-
-def _did_you_mean(name: str, model: type[BaseModel]) -> str:
-    near = difflib.get_close_matches(name, model.model_fields, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(model.model_fields)})"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from watcher.errors import RecordUnwritable
+from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
 from watcher.tree import NotThere, Tree
 
@@ -32,7 +32,7 @@ class Share:
     @property
     def tree(self) -> Tree:
         """The tree of images."""
-        return Tree(self.root)
+        return Tree(self.root, require_mount=self.require_mount)
 
     @contextmanager
     def records(self, relative: str, images: int, *, create: bool = False) -> Iterator[int | None]:
@@ -40,8 +40,7 @@ class Share:
         nothing of that folder yet, unless it is to `create` it.
 
         `images` is that folder itself, open: beside an image means in the very folder that was
-        walked to. Raises like `Tree.folder`; for a mirror that cannot be entered,
-        `RecordUnwritable`.
+        walked to. Whatever is wrong with a mirror is `RecordUnwritable`.
         """
         if self.mirror is None:
             yield images
@@ -49,9 +48,15 @@ class Share:
         mirror = Tree(self.mirror, missing=RecordUnwritable)
         try:
             folder = mirror.open_folder(relative, create=create)
-        except NotThere:
+        except NotThere as error:
+            if create:
+                raise RecordUnwritable(
+                    f"cannot make the folder {relative!a} in {self.mirror}: something else is there"
+                ) from error
             yield None
             return
+        except (FileUnreadable, ShareGone) as error:
+            raise RecordUnwritable(f"{self.mirror}: {error}") from error
         try:
             yield folder
         finally:

@@ -28,20 +28,23 @@ def line_length(name: str) -> int:
 
 
 def _escaped(name: str) -> bytes:
-    # A carriage return too: GNU coreutils since 9.0, and its `-c` reads either form.
-    plain = os.fsencode(name)
-    return plain.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    # A carriage return stays as it is: GNU coreutils writes `\r` since 9.0, but older ones and
+    # `shasum` cannot read that, and all of them read the plain one.
+    return os.fsencode(name).replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
 
 
 def claimed_hash(text: bytes, name: str) -> str | None:
-    """The hash that `text` claims for `name`; None if it is only the beginning of a line, as an
+    r"""The hash that `text` claims for `name`; None if it is only the beginning of a line, as an
     interrupted copy leaves it. Raises `ForeignRecord` for anything else.
 
-    Liberal where another tool may have written the line: `*` for a blank, capitals, CRLF.
+    Liberal where another tool may have written the line: `*` for a blank, capitals, CRLF, `\r`.
     """
     marked = text.startswith(b"\\")
     body, written = (text[1:], _escaped(name)) if marked else (text, os.fsencode(name))
-    line = re.fullmatch(rb"([0-9a-fA-F]{64}) [ *]" + re.escape(written) + rb"\r?\n?", body)
+    read = re.escape(written)
+    if marked:
+        read = read.replace(re.escape(b"\r"), rb"(?:\r|\\r)")
+    line = re.fullmatch(rb"([0-9a-fA-F]{64}) [ *]" + read + rb"\r?\n?", body)
     if line is not None:
         return line[1].decode("ascii").lower()
     if _is_torn(body, written):

@@ -90,13 +90,12 @@ class TokenStore:
                     "sure that nobody has, then: chmod 600"
                 )
             text = file.read(64 << 10)
-        try:
-            return Stored(**json.loads(text))
-        except (ValueError, TypeError):
-            # Not chained: the cause would show the file's content.
+        stored = _understood(text)
+        if stored is None:
             raise ConfigurationError(
                 f"{self.path}: cannot be understood. Delete it and sign in again."
-            ) from None
+            )
+        return stored
 
     def write(self, stored: Stored) -> None:
         """Replaces what is stored, whole and on the disk when it returns. Raises `OSError`."""
@@ -119,6 +118,16 @@ class TokenStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _understood(text: bytes) -> Stored | None:
+    """What the store's file says. (No exception leaves: it would show the file's content.)"""
+    try:
+        stored = Stored(**json.loads(text))
+        plain = stored.refresh_token.isascii() and _fits_a_header(stored.access_token)
+        return stored if plain and float(stored.expires_at) >= 0 else None
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 class RefreshedTokens:
@@ -183,7 +192,7 @@ class RefreshedTokens:
         )
         said = _json(answer)
         token = said.get("access_token")
-        if answer.status != 200 or not isinstance(token, str) or not token:
+        if answer.status != 200 or not isinstance(token, str) or not _fits_a_header(token):
             if said.get("error") == "invalid_grant":
                 raise LoginNeeded("the refresh token has ended or was revoked")
             raise ServiceTrouble(f"the auth server answered {answer.status}: {message_in(answer)}")
@@ -202,9 +211,14 @@ class RefreshedTokens:
         return token
 
 
+def _fits_a_header(token: str) -> bool:
+    """What does not would be refused by httpx with an error that shows it."""
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 def _json(answer: Answer) -> Mapping[str, Any]:
     try:
         said = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from watcher.errors import FileUnreadable, ShareGone, ShareTrouble
+from watcher.mounts import is_mount_point
 from watcher.outcomes import Stamp
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,12 +45,20 @@ class NotThere(Exception):
 class Tree:
     """One tree below `root`. Stateless: any thread may use it.
 
-    `missing` is the error for a root that cannot be entered.
+    `missing` is the error for a root that cannot be entered. With `require_mount`, one that nothing
+    is mounted on is missing, too.
     """
 
-    def __init__(self, root: str, *, missing: type[ShareTrouble] = ShareGone) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        missing: type[ShareTrouble] = ShareGone,
+        require_mount: bool = False,
+    ) -> None:
         self.root = root
         self._missing = missing
+        self._require_mount = require_mount
 
     @contextmanager
     def folder(self, relative: str) -> Iterator[int]:
@@ -79,9 +88,13 @@ class Tree:
     def _enter_root(self) -> int:
         try:
             # The root alone may be a link: the administrator wrote it, not a user of the share.
-            return os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
+            fd = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
         except OSError as error:
             raise self._missing(f"cannot enter {self.root}: {error.strerror}") from error
+        if self._require_mount and not is_mount_point(fd):
+            os.close(fd)
+            raise self._missing(f"nothing is mounted at {self.root}")
+        return fd
 
     def _enter(self, name: str, above: int, *, create: bool) -> int:
         with translated(name):

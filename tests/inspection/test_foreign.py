@@ -6,7 +6,6 @@ import zipfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from tests.inspection.samples import PROPERTY, noise, saved
 from watcher.inspection.foreign import refusal_of
@@ -66,7 +65,7 @@ OTHERS = {
 NO_IMAGES = {
     "a web page (HTML)": b"\n<!DOCTYPE html>\n<html><title>404</title>",
     "an XML file": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
-    "an XMP sidecar of another program": b'<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/">',
+    "an XMP sidecar of another program": b'<?xpacket begin=""?><x:xmpmeta>',
     "a JSON file": b'{"error": "not found"}',
     "a text file": "Grüße aus München\n".encode(),
     "a macOS resource fork": b"\0\x05\x16\x07\0\2\0\0Mac OS X",
@@ -169,8 +168,3 @@ def test_rubbish_is_refused_without_an_exception(head: bytes) -> None:
 def test_a_long_beginning_is_answered_at_once() -> None:
     for head in (b"<" * 4096, b"<!--" * 1024, b"<?xml " * 682, b"\0\x02\0" * 1365, b" " * 4096):
         assert refusal_of(head).code in {"other_format", "not_an_image"}
-
-
-def test_the_pictures_that_pillow_wrote_are_what_they_should_be() -> None:
-    with Image.open(io.BytesIO(saved(noise(), "TGA"))) as image:
-        assert image.format == "TGA"

@@ -121,6 +121,9 @@ ODD: dict[str, Callable[[bytes], bytes]] = {
     "an MPF index elsewhere": lambda data: behind_soi(
         data, segment(0xE2, b"MPF\0II*\0\xff\xff\0\0")
     ),
+    "an MPF index without pictures": lambda data: behind_soi(
+        data, segment(0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1" + bytes(12))
+    ),
     "an unused Huffman table of nonsense": lambda data: behind_soi(
         data, segment(0xC4, b"\x03\3" + bytes(15) + b"abc")
     ),
@@ -288,6 +291,11 @@ class TestMpo:
             preallocated = self.whole[:length].ljust(len(self.whole), b"\0")
             assert answer(read_jpeg, preallocated) is EndMissing
 
+    def test_a_further_picture_needs_no_end_marker(self) -> None:
+        pair = saved(noise(), "MPO", save_all=True, append_images=[noise(size=(60, 40))])
+        assert answer(read_jpeg, pair[:-2] + b"..") == (67, 45)
+        assert answer(read_jpeg, pair[:-1]) is EndMissing
+
     def test_what_its_further_pictures_are_like_does_not_matter(self) -> None:
         second = self.whole.index(b"\xff\xd8", 2)
         for other in (b"\xff\xd8\xff\xd9", b"noise"):
@@ -355,7 +363,7 @@ def test_a_marker_on_the_border_of_two_chunks_is_found(monkeypatch: pytest.Monke
         assert answer(read_jpeg, PLAIN) == (67, 45)
 
 
-def test_pillow_writes_what_the_samples_are_named_for() -> None:
+def test_the_samples_are_what_they_are_named_for() -> None:
     assert find(KINDS["progressive"], 0xC2)
     assert b"\xff\xd3" in KINDS["restarts"]
     with Image.open(io.BytesIO(KINDS["MPO"])) as image:

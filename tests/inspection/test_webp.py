@@ -198,3 +198,9 @@ def test_a_picture_of_gigabytes_is_not_read() -> None:
         b"RIFF" + struct.pack("<L", size - 8) + b"WEBPVP8 " + struct.pack("<L", size - 20) + VP8[8:]
     )
     assert answer(read_webp, head, size=size) == (67, 45)
+
+
+def test_many_chunks_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webp, "MAX_CHUNKS", 50)
+    assert answer(read_webp, form(canvas(67, 45), VP8, *[chunk(b"ODD ")] * 45)) == (67, 45)
+    assert answer(read_webp, form(canvas(67, 45), VP8, *[chunk(b"ODD ")] * 50)) is Damaged

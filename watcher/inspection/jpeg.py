@@ -57,20 +57,24 @@ def read_jpeg(source: Source) -> tuple[int, int] | Refusal:
     walk = _Walk(source, 0)
     found = walk.to_end()
     if walk.index is not None and walk.index.fits(walk.at):
-        for start in walk.index.starts:
-            _check_further_picture(source, start)
+        for start, stop in walk.index.others:
+            _check_further_picture(source, start, stop)
     return found
 
 
-def _check_further_picture(source: Source, start: int) -> None:
+def _check_further_picture(source: Source, start: int, stop: int) -> None:
     """That a further picture of an MPO is there to its end.
 
-    What it is like does not matter: it is not the one that decoders show.
+    What it is like does not matter: it is not the one that decoders show. Zeros are what a
+    preallocated copy has where it is not written yet.
     """
+    last = max(start, stop - 512)
+    if stop <= source.size and any(source.read_some(last, stop - last)):
+        return
     if not any(source.read_some(start, 512)):
-        # Behind the file's end, or zeros, as a preallocated copy has where it is not written yet.
         raise EndMissing(f"a further picture is missing from byte {start:,} on")
     if source.read(start, 2) == b"\xff\xd8":
+        # It may be whole: some writers get the lengths wrong, Pillow 13 from the third one on.
         with contextlib.suppress(Damaged):
             _Walk(source, start).to_end()
 

@@ -18,14 +18,10 @@ _ENTRIES: Final = 0xB002
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The length of the first picture, and where in the file each further one starts.
-
-    Their lengths are not used: writers get them wrong (Pillow 13 from the third picture on), and
-    each picture says itself where it ends.
-    """
+    """The length of the first picture, and where each further one starts and stops in the file."""
 
     first: int
-    starts: tuple[int, ...]
+    others: tuple[tuple[int, int], ...]
 
     def fits(self, end: int) -> bool:
         """True if it is the index of this file, whose first picture stops at `end`.
@@ -33,8 +29,9 @@ class Index:
         Editors that save only the first picture often leave the index of the old file in it. In
         such a one the first picture ends elsewhere, or the second starts elsewhere.
         """
-        places = (self.first, min(self.starts, default=-PADDING))
-        return all(abs(place - end) <= PADDING for place in places)
+        if not self.others:
+            return False
+        return all(abs(place - end) <= PADDING for place in (self.first, min(self.others)[0]))
 
 
 def index_in(data: bytes, base: int) -> Index | None:
@@ -58,4 +55,5 @@ def index_in(data: bytes, base: int) -> Index | None:
 
 def _pictures(entries: bytes, order: str, base: int) -> Index:
     (_, first, *_), *others = struct.iter_unpack(order + "LLLHH", entries)
-    return Index(first, tuple(base + at for _, length, at, *_ in others if at and length))
+    places = ((base + at, base + at + length) for _, length, at, *_ in others if at and length)
+    return Index(first, tuple(places))

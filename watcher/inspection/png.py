@@ -81,7 +81,7 @@ def _follow_chunks(source: Source, header: _Header) -> None:
         if name[0] & 0x20:  # a small first letter: it only describes (5.4)
             head = source.read(at + length + 12, 8)
         elif name == b"IEND":
-            source.read(at + length + 8, 4)
+            source.read(at + length + 8, 4)  # decoders do not mind a wrong check sum here
             break
         elif name in lengths:
             _check_place(name, length, lengths, header)

@@ -5,7 +5,6 @@ than `MAX_READ` bytes at a time or read more than `Source.budget` bytes in all.
 """
 
 import os
-from collections.abc import Iterator
 
 MAX_READ = 1 << 20
 """Bytes that one read may ask for: what a reader holds in memory at most at a time."""
@@ -63,12 +62,3 @@ class Source:
             offset += len(piece)
             wanted -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to `stop` or the file's end, in steps of `CHUNK`."""
-        while start < (stop := min(stop, self.size)):
-            data = self.read_some(start, min(CHUNK, stop - start))
-            if not data:
-                return
-            yield data
-            start += len(data)

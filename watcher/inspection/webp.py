@@ -30,9 +30,7 @@ def read_webp(source: Source) -> tuple[int, int] | Refusal:
     """
     end = _form_end(source)
     chunks = _chunks(source, 12, end)
-    first = next(chunks, None)
-    if first is None:
-        raise Damaged("it holds no picture")
+    first = next(chunks)  # the shortest length that makes sense has room for one
     if first.name == b"VP8X":
         return _extended(source, first, chunks)
     if first.name not in _PICTURES:
