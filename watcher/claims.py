@@ -1,28 +1,64 @@
-"""Equal content in flight: one file sends it, the others wait until the service knows it."""
+"""Equal content in flight: one file sends it, the others wait, and need not even ask then."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
+
+REMEMBERED_SECONDS = 60.0
+"""How long it is remembered that the service took some content. Longer would be a record of our
+own, and the service may lose or remove what it had."""
+
+Claim = Literal["mine", "taken", "done"]
+"""`mine`: this file asks and sends; `taken`: another one is just doing so; `done`: another one has,
+moments ago, and the service confirmed it."""
 
 
 class Claims:
-    """Who is asking and sending which content just now. Thread-safe; its lock guards the set."""
+    """Who is asking for and sending which content. Thread-safe; its lock guards both tables.
 
-    def __init__(self) -> None:
+    `clock` gives steady seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
-        self._claimed: set[tuple[str, str]] = set()
+        self._taken: set[tuple[str, str]] = set()
+        self._done: dict[tuple[str, str], float] = {}
 
     @contextmanager
-    def claim(self, sha256: str, organization: str) -> Iterator[bool]:
-        """True for the one who may send this content to this organization until it leaves the
-        block; False for everybody else meanwhile."""
+    def claim(self, sha256: str, organization: str) -> Iterator[Claim]:
+        """A claim to bring this content to this organization; one that is `mine` ends with the
+        block."""
         key = (sha256, organization)
-        with self._lock:
-            mine = key not in self._claimed
-            self._claimed.add(key)
+        claim = self._claim(key)
         try:
-            yield mine
+            yield claim
         finally:
-            if mine:
+            if claim == "mine":
                 with self._lock:
-                    self._claimed.discard(key)
+                    self._taken.discard(key)
+
+    def _claim(self, key: tuple[str, str]) -> Claim:
+        with self._lock:
+            if key in self._taken:
+                return "taken"
+            self._forget_old()
+            if key in self._done:
+                return "done"
+            self._taken.add(key)
+            return "mine"
+
+    def done(self, sha256: str, organization: str) -> None:
+        """The service has just confirmed that it has this content."""
+        with self._lock:
+            self._done.pop((sha256, organization), None)
+            self._done[sha256, organization] = self._clock()
+
+    def _forget_old(self) -> None:
+        oldest_kept = self._clock() - REMEMBERED_SECONDS
+        while self._done:
+            key = next(iter(self._done))  # the oldest: `done` appends
+            if self._done[key] > oldest_kept:
+                return
+            del self._done[key]

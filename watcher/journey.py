@@ -213,22 +213,23 @@ class Journey:
             done = AlreadyKnown(image, sha256, size, restamped=True)
             return self._recorded(candidate, file, sha256) or done
         organization = candidate.share.organization
-        with self._claims.claim(sha256, organization) as mine:
-            if not mine:
+        with self._claims.claim(sha256, organization) as claim:
+            if claim == "taken":
                 return NotSettled("equal_content_under_way", EQUAL_CONTENT_SECONDS)
-            if self._service.knows(sha256, organization=organization):
+            if claim == "done" or self._service.knows(sha256, organization=organization):
                 done = AlreadyKnown(image, sha256, size)
                 return self._recorded(candidate, file, sha256) or done
             body = FileBody(file.fd, size, name=file.name, form=image.format)
             with self._uploads:
                 answer = self._service.upload(body, organization=organization)
-        if stamp_of(os.fstat(file.fd)) != file.stamp:
-            return Changed()  # whatever was sent, it is not this file any more
-        match answer:
-            case Refused(message):
-                return self._rejected(candidate, file, Rejected("refused_by_service", message))
-            case Accepted(arrived) if arrived != sha256:
-                raise ServiceTrouble("it answered with the hash of other content")
+            if stamp_of(os.fstat(file.fd)) != file.stamp:
+                return Changed()  # whatever was sent, it is not this file any more
+            match answer:
+                case Refused(message):
+                    return self._rejected(candidate, file, Rejected("refused_by_service", message))
+                case Accepted(arrived) if arrived != sha256:
+                    raise ServiceTrouble("it answered with the hash of other content")
+            self._claims.done(sha256, organization)
         return self._recorded(candidate, file, sha256) or Uploaded(image, sha256, size)
 
     # Recorded

@@ -6,9 +6,8 @@ All functions are told the open folder that holds the record and are stateless.
 """
 
 import errno
+import hashlib
 import os
-import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,10 +30,6 @@ SIDECAR = ".sha256"
 NOTE = ".rejected.txt"
 LONGEST_NAME = NAME_MAX - len(SIDECAR)
 """Bytes of the longest image name that can have a sidecar."""
-
-TEMPORARY = re.compile(r"\.autoretouch-[0-9a-f]{16}\.tmp\Z")
-"""Names of our temporary files: hidden, so that nobody takes them for anything, and short, so that
-they fit wherever the sidecar's name does."""
 
 NOTE_TITLE = b"This image was not sent to AutoRetouch.\n"
 """The first line of every note, by which it is known as ours."""
@@ -173,10 +168,9 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
     No fsync: after a power cut the file may be missing or empty, and either is found by its
     length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
     """
-    temporary = f".autoretouch-{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary = _temporary(target)
     with _writing(target):
-        fd = os.open(temporary, flags, 0o600, dir_fd=folder)
+        fd = _open_new(temporary, folder)
         try:
             _fill(fd, content, stamp=stamp, mode=mode)
             if _lstat(target, folder) is None:
@@ -187,6 +181,22 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             raise
+
+
+def _temporary(target: str) -> str:
+    """Hidden, so that nobody takes it for anything; short, so that it fits wherever the sidecar
+    does; always the same for one record, so that what a crash left is found and taken away."""
+    mark = hashlib.blake2b(os.fsencode(target), digest_size=8).hexdigest()
+    return f".autoretouch-{mark}.tmp"
+
+
+def _open_new(name: str, folder: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, 0o600, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(name, dir_fd=folder)
+        return os.open(name, flags, 0o600, dir_fd=folder)
 
 
 def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:

@@ -120,23 +120,26 @@ class Service:
         headers: Mapping[str, str],
         file: "FileBody | None",
     ) -> Answer:
-        """One request with a token; if that is refused, once more with another."""
+        """One request with a token; if that is refused, once more with another, and once more after
+        an unexpected error."""
         url = f"{self._upload_url}?{urlencode(query)}" if query else self._upload_url
+
+        def ask(token: str) -> Answer:
+            authorized = {**headers, "Authorization": f"Bearer {token}"}
+            return self._connection.exchange(method, url, headers=authorized, body=file or b"")
+
         token = self._tokens.current()
-        for last in (False, True):
-            answer = self._connection.exchange(
-                method,
-                url,
-                headers={**headers, "Authorization": f"Bearer {token}"},
-                body=file or b"",
-            )
-            if answer.status == 403:
-                raise AccessDenied(f"it answered 403: {message_in(answer)}")
-            if answer.status != 401:
-                return answer
-            if not last:
-                token = self._tokens.renewed(token)
-        raise LoginNeeded("the service refuses the access token, a new one too")
+        answer = ask(token)
+        if answer.status == 401:
+            token = self._tokens.renewed(token)
+            answer = ask(token)
+        if answer.status == 500:
+            answer = ask(token)  # "unexpected" (documented): a single one says nothing yet
+        if answer.status == 401:
+            raise LoginNeeded("the service refuses the access token, a new one too")
+        if answer.status == 403:
+            raise AccessDenied(f"it answered 403: {message_in(answer)}")
+        return answer
 
     def _trouble(self, answer: Answer) -> ServiceTrouble:
         return ServiceTrouble(

@@ -158,7 +158,11 @@ def open_regular(name: str, folder: int) -> int:
     Raises like `look`. It never blocks, whatever is there.
     """
     with translated(name):
-        fd = os.open(name, _FILE, dir_fd=folder)
+        try:
+            fd = os.open(name, _FILE, dir_fd=folder)
+        except OSError:
+            look(name, folder)  # a socket answers ENXIO, which must not look like a dead share
+            raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotThere(name)

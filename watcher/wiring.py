@@ -177,7 +177,7 @@ def _ways(
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
-    claims = Claims()
+    claims = Claims(time.monotonic)
     uploads = threading.BoundedSemaphore(settings.upload.parallel)
 
     @contextmanager

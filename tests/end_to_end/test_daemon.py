@@ -193,15 +193,17 @@ def test_sigterm_finishes_what_is_in_flight(installed: Installation, daemon: Run
 
 
 def test_after_kill_9_nothing_is_lost_and_nothing_sent_twice(installed: Installation) -> None:
-    dropped = fill(installed, 60)
+    dropped = {}
     for kills in range(6):
+        for number in range(20):
+            name = f"{kills}/{number}.jpg"
+            dropped[name] = picture(kills * 100 + number)
+            installed.drop(name, dropped[name])
         with installed.daemon() as daemon:
-            daemon.wait_until(
-                lambda kills=kills: len(daemon.named("uploaded")) > kills, "some uploads"
-            )
+            daemon.wait_for("uploaded", times=1 + kills)
             daemon.kill()
     assert installed.once().code == 0
-    assert check(installed.share) == 60
+    assert check(installed.share) == len(dropped)
     assert {name: stored.count for name, stored in installed.service.uploads.items()} == dict.fromkeys(
         hashes(dropped), 1
     )

@@ -37,7 +37,7 @@ def check(share: Path) -> int:
         checked += len(sidecars)
         if sidecars:
             subprocess.run(
-                ["sha256sum", "--strict", "--quiet", "-c", *sidecars], cwd=folder, check=True
+                ["sha256sum", "--strict", "--quiet", "-c", "--", *sidecars], cwd=folder, check=True
             )
     return checked
 

@@ -1,0 +1,384 @@
+"""The backlog against a model of it, and what only threads can show."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.core.factories import PATIENCE, Clock, a_candidate, ended, in_thread, promote
+from watcher.backlog import Backlog, Candidate, Priority
+from watcher.share import Share
+
+SHARES = (Share("/one"), Share("/two"))
+PATHS = tuple((share, name) for share in SHARES for name in ("a.jpg", "b.jpg", "c/d.jpg"))
+SECONDS = st.sampled_from([0.0, 1.0, 2.0, 5.0, 60.0])
+PRIORITIES = st.sampled_from([Priority.BACKLOG, Priority.RECHECK])
+CAPACITY = 2
+
+
+@dataclass
+class Entry:
+    """What the model knows of one path. It is at one of three places: ready since `turn`, waiting
+    until `due`, or with a worker."""
+
+    priority: Priority
+    turn: int | None = None
+    due: float | None = None
+    held: Candidate | None = None
+    touched: float | None = None
+    attempts: int = 0
+
+
+class BacklogMachine(RuleBasedStateMachine):
+    """Every step is done to the backlog and to a plain dictionary, which must agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock(0)
+        self.backlog = Backlog(clock=self.clock, capacity=CAPACITY)
+        self.model: dict[tuple[Share, str], Entry] = {}
+        self.turns = 0
+
+    # What the model knows
+
+    def ready(self) -> list[tuple[Priority, int, tuple[Share, str]]]:
+        return sorted(
+            (entry.priority, entry.turn, key)
+            for key, entry in self.model.items()
+            if entry.turn is not None
+        )
+
+    def held(self) -> list[Entry]:
+        return [entry for entry in self.model.values() if entry.held]
+
+    def fresh(self) -> int:
+        return sum(entry.priority is Priority.FRESH for entry in self.model.values())
+
+    def make_ready(self, entry: Entry) -> None:
+        self.turns += 1
+        entry.turn, entry.due, entry.held = self.turns, None, None
+
+    def wait(self, entry: Entry, due: float) -> None:
+        entry.turn, entry.due, entry.held = None, due, None
+
+    # What can happen
+
+    @rule(key=st.sampled_from(PATHS), settle=SECONDS)
+    def something_happens_to_a_file(self, key: tuple[Share, str], settle: float) -> None:
+        due = self.clock.steady + settle
+        entry = self.model.get(key)
+        taken = self.backlog.offer(*key, settle_seconds=settle)
+        if entry is None:
+            room = self.fresh() < CAPACITY and len(self.model) < 2 * CAPACITY
+            assert taken is room
+            if room:
+                self.model[key] = Entry(Priority.FRESH, due=due)
+            return
+        assert taken
+        if entry.held:
+            entry.touched = due if entry.touched is None else min(due, entry.touched)
+        elif entry.due is not None:
+            entry.due = min(due, entry.due)
+
+    @rule(key=st.sampled_from(PATHS), priority=PRIORITIES)
+    def a_scan_finds_a_file(self, key: tuple[Share, str], priority: Priority) -> None:
+        room = len(self.model) - self.fresh() < CAPACITY
+        assert self.backlog.put(*key, priority, timeout=0) is (room or key in self.model)
+        if room and key not in self.model:
+            self.make_ready(self.model.setdefault(key, Entry(priority)))
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        left = promote(self.backlog)
+        waiting = [e for e in self.model.values() if e.due is not None]
+        # (The order among those whose time has come at once is not promised.)
+        due = {id(e) for e in waiting if e.due is not None and e.due <= self.clock.steady}
+        for candidate in [c for queue in self.backlog._ready for c in queue]:
+            entry = self.model[candidate.share, candidate.path]
+            if id(entry) in due:
+                self.make_ready(entry)
+        later = [e.due for e in waiting if e.due is not None]
+        if later:
+            assert left is not None
+            assert 0 < left <= min(later) - self.clock.steady
+
+    @precondition(lambda self: self.ready())
+    @rule()
+    def a_worker_takes_one(self) -> None:
+        candidate = self.backlog.take()
+        assert candidate is not None
+        priority, _, key = self.ready()[0]
+        assert (candidate.share, candidate.path, candidate.priority) == (*key, priority)
+        entry = self.model[key]
+        assert candidate.attempts == entry.attempts
+        entry.turn, entry.held, entry.touched = None, candidate, None
+
+    @precondition(lambda self: self.held())
+    @rule(data=st.data())
+    def a_file_comes_to_its_end(self, data: st.DataObject) -> None:
+        entry = self.one_held(data)
+        assert entry.held
+        self.backlog.finish(entry.held)
+        if entry.touched is None:
+            del self.model[entry.held.share, entry.held.path]
+        else:
+            entry.attempts = 0
+            self.wait(entry, entry.touched)
+
+    @precondition(lambda self: self.held())
+    @rule(data=st.data(), seconds=SECONDS, failed=st.booleans())
+    def a_file_is_to_be_looked_at_again(
+        self, data: st.DataObject, seconds: float, *, failed: bool
+    ) -> None:
+        entry = self.one_held(data)
+        assert entry.held
+        if failed:
+            self.backlog.retry(entry.held, seconds)
+            entry.priority, entry.attempts = Priority.RECHECK, entry.attempts + 1
+        else:
+            self.backlog.later(entry.held, seconds)
+        due = self.clock.steady + seconds
+        self.wait(entry, due if entry.touched is None else min(due, entry.touched))
+
+    def one_held(self, data: st.DataObject) -> Entry:
+        held = self.held()
+        return held[data.draw(st.integers(0, len(held) - 1))]
+
+    # What always holds
+
+    @initialize()
+    def begins_empty(self) -> None:
+        assert not len(self.backlog)
+
+    @invariant()
+    def there_is_one_entry_a_path_and_never_too_many(self) -> None:
+        assert len(self.backlog) == len(self.model) <= 2 * CAPACITY
+
+    def teardown(self) -> None:
+        """Nothing is lost: all that the model has comes out, each once, the urgent ones first."""
+        for entry in self.held():
+            assert entry.held
+            self.backlog.later(entry.held, 0)
+        self.clock.advance(1_000_000)
+        assert promote(self.backlog) is None
+        out = []
+        for _ in self.model:
+            candidate = self.backlog.take()
+            assert candidate is not None
+            out.append(candidate)
+            self.backlog.finish(candidate)
+        assert {(c.share, c.path) for c in out} == set(self.model)
+        assert [c.priority for c in out] == sorted(c.priority for c in out)
+        assert not len(self.backlog)
+
+
+TestBacklogAgainstItsModel = BacklogMachine.TestCase
+TestBacklogAgainstItsModel.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True
+)
+
+
+# Single promises, one by one
+
+SHARE = Share("/photos")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def backlog(clock: Clock) -> Backlog:
+    return Backlog(clock=clock, capacity=3)
+
+
+def taken(backlog: Backlog) -> str:
+    candidate = backlog.take()
+    assert candidate is not None
+    return candidate.path
+
+
+def test_fresh_drops_go_before_the_backlog_and_that_before_rechecks(
+    backlog: Backlog, clock: Clock
+) -> None:
+    backlog.put(SHARE, "recheck.jpg", Priority.RECHECK, timeout=0)
+    backlog.put(SHARE, "backlog.jpg", Priority.BACKLOG, timeout=0)
+    backlog.offer(SHARE, "fresh.jpg", settle_seconds=2)
+    clock.advance(2)
+    promote(backlog)
+    assert [taken(backlog) for _ in range(3)] == ["fresh.jpg", "backlog.jpg", "recheck.jpg"]
+
+
+def test_a_fresh_drop_is_not_handed_out_before_it_had_time_to_settle(
+    backlog: Backlog, clock: Clock
+) -> None:
+    backlog.offer(SHARE, "fresh.jpg", settle_seconds=2)
+    assert promote(backlog) == 2
+    clock.advance(1.5)
+    assert promote(backlog) == 0.5
+    backlog.put(SHARE, "other.jpg", Priority.RECHECK, timeout=0)
+    assert taken(backlog) == "other.jpg"
+
+
+def test_one_that_failed_goes_behind_all_others_however_fresh_it_was(
+    backlog: Backlog, clock: Clock
+) -> None:
+    backlog.offer(SHARE, "bad.jpg", settle_seconds=0)
+    promote(backlog)
+    bad = backlog.take()
+    assert bad is not None
+    backlog.retry(bad, 1)
+    backlog.put(SHARE, "good.jpg", Priority.BACKLOG, timeout=0)
+    backlog.offer(SHARE, "better.jpg", settle_seconds=5)
+    clock.advance(10)
+    promote(backlog)
+    assert [taken(backlog) for _ in range(3)] == ["better.jpg", "good.jpg", "bad.jpg"]
+    assert bad.attempts == 1
+
+
+def test_one_that_failed_is_looked_at_soon_if_somebody_mends_it(
+    backlog: Backlog, clock: Clock
+) -> None:
+    backlog.retry(a_candidate(backlog, SHARE), 3600)
+    backlog.offer(SHARE, "a.jpg", settle_seconds=2)
+    clock.advance(2)
+    promote(backlog)
+    assert taken(backlog) == "a.jpg"
+    clock.advance(3600)
+    promote(backlog)
+    assert len(backlog) == 1  # its old time has no effect any more
+    assert not any(backlog._ready)
+
+
+@pytest.mark.parametrize("end", ["finish", "later", "retry"])
+def test_one_that_was_touched_while_a_worker_had_it_comes_back(
+    backlog: Backlog, clock: Clock, end: str
+) -> None:
+    candidate = a_candidate(backlog, SHARE)
+    backlog.offer(SHARE, "a.jpg", settle_seconds=2)
+    clock.advance(1)
+    backlog.offer(SHARE, "a.jpg", settle_seconds=2)
+    if end == "finish":
+        backlog.finish(candidate)
+    else:
+        getattr(backlog, end)(candidate, 3600)
+    clock.advance(1)
+    promote(backlog)
+    assert taken(backlog) == "a.jpg"
+    backlog.finish(candidate)
+    assert not len(backlog)
+
+
+def test_equal_paths_of_two_shares_are_two_files(backlog: Backlog) -> None:
+    for share in SHARES:
+        assert backlog.put(share, "a.jpg", Priority.BACKLOG, timeout=0)
+    assert len(backlog) == 2
+
+
+def test_files_that_keep_failing_do_not_make_it_grow_without_bound(
+    backlog: Backlog,
+) -> None:
+    for number in range(100):
+        if backlog.offer(SHARE, f"{number}.jpg", settle_seconds=0):
+            promote(backlog)
+            candidate = backlog.take()
+            assert candidate is not None
+            backlog.retry(candidate, 3600)
+    assert len(backlog) == 6
+
+
+# With threads
+
+
+def test_a_scan_waits_at_the_door_until_there_is_room(backlog: Backlog) -> None:
+    first = a_candidate(backlog, SHARE, "0.jpg")
+    for number in (1, 2):
+        backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
+    answers: list[bool] = []
+    waiting = in_thread(
+        lambda: answers.append(
+            backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE)
+        )
+    )
+    assert backlog.offer(SHARE, "fresh.jpg", settle_seconds=0)  # an event never waits
+    assert not answers
+    backlog.finish(first)
+    assert ended(waiting)
+    assert answers == [True]
+    assert len(backlog) == 4
+
+
+def test_what_was_found_twice_while_waiting_at_the_door_is_in_it_once(backlog: Backlog) -> None:
+    first = a_candidate(backlog, SHARE, "0.jpg")
+    for number in (1, 2):
+        backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
+    waiting = in_thread(
+        lambda: backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE)
+    )
+    backlog.offer(SHARE, "last.jpg", settle_seconds=0)
+    backlog.finish(first)
+    assert ended(waiting)
+    assert len(backlog) == 3
+
+
+def test_workers_get_what_the_clock_thread_makes_ready() -> None:
+    clock = Clock()
+    backlog = Backlog(clock=clock)
+    keeper = in_thread(backlog.keep_time)
+    got: list[str] = []
+    all_there = threading.Event()
+
+    def work() -> None:
+        while (candidate := backlog.take()) is not None:
+            backlog.finish(candidate)
+            got.append(candidate.path)
+            if len(got) == 50:
+                all_there.set()
+
+    workers = [in_thread(work) for _ in range(4)]
+    for number in range(50):
+        backlog.offer(SHARE, f"{number}.jpg", settle_seconds=0)
+    assert all_there.wait(PATIENCE)
+    assert sorted(got) == sorted(f"{number}.jpg" for number in range(50))
+    backlog.close()
+    assert ended(keeper, *workers)
+
+
+def test_the_clock_thread_wakes_for_what_is_due_earlier() -> None:
+    backlog = Backlog(clock=Clock())
+    in_thread(backlog.keep_time)
+    backlog.offer(SHARE, "tomorrow.jpg", settle_seconds=86_400)
+    got: list[str] = []
+    worker = in_thread(lambda: got.append(taken(backlog)))
+    backlog.offer(SHARE, "now.jpg", settle_seconds=0)
+    assert ended(worker)
+    assert got == ["now.jpg"]
+    backlog.close()
+
+
+def test_closing_lets_everybody_go_and_hands_out_nothing_more(backlog: Backlog) -> None:
+    for number in range(3):
+        backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
+    answers: list[Any] = []
+    at_the_door = in_thread(
+        lambda: answers.append(backlog.put(SHARE, "x.jpg", Priority.BACKLOG, timeout=PATIENCE))
+    )
+    keeper = in_thread(backlog.keep_time)
+    empty = Backlog(clock=Clock())
+    worker = in_thread(lambda: answers.append(empty.take()))
+    backlog.close()
+    empty.close()
+    assert ended(at_the_door, keeper, worker)
+    assert sorted(answers, key=str) == [False, None]
+    assert backlog.take() is None
+
+
+def test_a_candidate_says_nothing_of_a_path_in_its_repr_that_forges_lines(tmp_path: Path) -> None:
+    assert "\n" not in repr(Candidate(Share(str(tmp_path)), "a\nb.jpg", Priority.FRESH))
