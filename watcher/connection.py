@@ -1,12 +1,13 @@
 """The one place that knows httpx: one question and its answer over one kept-alive connection.
 
-Whatever goes wrong on the way becomes `ServiceTrouble` here, with words for people. What the
-answer means is decided in `service` and `tokens`.
+httpx is the face: its requests, its responses, its tree of errors and its seam for transports.
+Under that seam lies `wire`. Whatever goes wrong on the way becomes `ServiceTrouble` here, in words
+for people; what an answer means is decided in `service` and `tokens`.
 """
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -14,23 +15,22 @@ import h11
 import httpx
 
 from watcher.errors import ConfigurationError, ServiceTrouble
+from watcher.wire import Wire
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""
 
 MIN_BYTES_PER_SECOND = 16_000
-"""A body slower than this does not arrive (128 kbit/s): the deadline of an exchange allows for it."""
+"""The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: status, headers (names in lower case), the first `MAX_ANSWER` bytes, and
-    whether those are all."""
+    """What came back: status, headers (names in lower case), the first `MAX_ANSWER` bytes."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    whole: bool
 
 
 class Body(Protocol):
@@ -39,7 +39,7 @@ class Body(Protocol):
     length: int
 
     def __iter__(self) -> Iterator[bytes]:
-        """The bytes, once, in pieces."""
+        """The bytes, from the beginning, in pieces."""
         ...
 
 
@@ -53,24 +53,16 @@ class Connection:
 
     def __init__(
         self,
+        transport: httpx.BaseTransport,
         *,
-        ssl_context: ssl.SSLContext,
         timeout_seconds: float,
         user_agent: str,
-        transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._transport = transport
         self._timeout = timeout_seconds
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._clock = clock
-        self._client = httpx.Client(
-            verify=ssl_context,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=timeout_seconds,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-            transport=transport,
-        )
 
     def exchange(
         self,
@@ -86,53 +78,97 @@ class Connection:
         """
         length = len(body) if isinstance(body, bytes) else body.length
         deadline = self._clock() + self._timeout + length / MIN_BYTES_PER_SECOND
+        sized = {"Content-Length": str(length)} if length else {}
         try:
-            request = self._client.build_request(
+            request = httpx.Request(
                 method,
                 url,
-                headers={**headers, "Content-Length": str(length)} if length else headers,
-                content=self._in_time(body, deadline) if length else None,
+                headers={**self._headers, **headers, **sized},
+                content=body if length else None,
+                extensions={"deadline": deadline},
             )
-            response = self._client.send(request, stream=True)
+            response = self._transport.handle_request(request)
             try:
-                return self._read(response, deadline)
+                return _read(response)
             finally:
                 response.close()
-        except (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, ssl.SSLError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise ServiceTrouble(_in_words(error)) from error
-
-    def _in_time(self, body: Body | bytes, deadline: float) -> Iterator[bytes]:
-        for piece in (body,) if isinstance(body, bytes) else body:
-            self._check(deadline)
-            yield piece
-
-    def _read(self, response: httpx.Response, deadline: float) -> Answer:
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise ServiceTrouble("the answer is compressed, which was not asked for")
-        pieces, length, whole = [], 0, True
-        for piece in response.iter_raw(MAX_ANSWER):
-            self._check(deadline)
-            pieces.append(piece)
-            length += len(piece)
-            if length > MAX_ANSWER:
-                whole = False
-                break
-        return Answer(response.status_code, response.headers, b"".join(pieces)[:MAX_ANSWER], whole)
-
-    def _check(self, deadline: float) -> None:
-        if self._clock() > deadline:
-            raise ServiceTrouble("no complete answer within the deadline")
-
-    def close(self) -> None:
-        """Closes the connection, if one is open."""
-        self._client.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._transport.close()
+
+
+def _read(response: httpx.Response) -> Answer:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise ServiceTrouble("the answer is compressed, which was not asked for")
+    return Answer(response.status_code, response.headers, b"".join(response.iter_raw()))
+
+
+class WireTransport(httpx.BaseTransport):
+    """httpx's seam over `Wire`. Owned by one thread; all requests must be for one host.
+
+    Reads at most `MAX_ANSWER` bytes of an answer, and until the request's extension `deadline`.
+    """
+
+    def __init__(self, *, ssl_context: ssl.SSLContext, silence: float) -> None:
+        self._ssl_context = ssl_context
+        self._silence = silence
+        self._wires: dict[tuple[str, int], Wire] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """One exchange; raises `httpx.TransportError`."""
+        wire = self._wire(request.url)
+        deadline: float = request.extensions["deadline"]
+        try:
+            wire.connect(deadline)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(str(error), request=request) from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        try:
+            received = wire.exchange(
+                h11.Request(
+                    method=request.method,
+                    target=request.url.raw_path,
+                    headers=request.headers.raw,
+                ),
+                request.stream if isinstance(request.stream, Iterable) else (),
+                at_most=MAX_ANSWER,
+                deadline=deadline,
+            )
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(str(error), request=request) from error
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(str(error), request=request) from error
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(str(error), request=request) from error
+        except OSError as error:
+            raise httpx.ReadError(str(error), request=request) from error
+        return httpx.Response(
+            received.status, headers=received.headers, stream=httpx.ByteStream(received.body)
+        )
+
+    def _wire(self, url: httpx.URL) -> Wire:
+        secure = url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        wire = self._wires.get((url.host, port))
+        if wire is None:
+            wire = self._wires[url.host, port] = Wire(
+                url.host,
+                port,
+                ssl_context=self._ssl_context if secure else None,
+                silence=self._silence,
+            )
+        return wire
+
+    def close(self) -> None:
+        """Closes all connections."""
+        for wire in self._wires.values():
+            wire.close()
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
@@ -140,7 +176,7 @@ def trust(ca_file: str) -> ssl.SSLContext:
 
     Made once and shared: it takes some 90 ms. Raises `ConfigurationError`.
     """
-    context = httpx.create_ssl_context()
+    context = httpx.create_ssl_context(trust_env=False)
     if ca_file:
         try:
             context.load_verify_locations(ca_file)

@@ -22,7 +22,7 @@ from watcher.errors import ConfigurationError, LoginNeeded, ServiceTrouble
 from watcher.service import message_in
 
 EARLY_SECONDS = 300
-"""An access token is renewed so long before it ends."""
+"""An access token is renewed so long before it ends; a short one, halfway."""
 
 ASSUMED_SECONDS = 3600
 """Lifetime of an access token whose answer does not say it (documented: 24 hours)."""
@@ -58,7 +58,8 @@ class NoToken:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What the state directory keeps. `seed` is the SHA-256 of the refresh token that was given
-    at first: while the same one is given, the stored one, which may be its successor, is used."""
+    at first: while the same one is given, the stored one, which may be its successor, is used.
+    `expires_at` (epoch seconds) is a little before the access token ends."""
 
     refresh_token: str = field(repr=False)
     access_token: str = field(default="", repr=False)
@@ -125,7 +126,7 @@ def _understood(text: bytes) -> Stored | None:
     try:
         stored = Stored(**json.loads(text))
         plain = stored.refresh_token.isascii() and _fits_a_header(stored.access_token)
-        return stored if plain and float(stored.expires_at) >= 0 else None
+        return stored if plain and isinstance(stored.expires_at, int | float) else None
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -165,7 +166,7 @@ class RefreshedTokens:
         with self._lock:
             if self._stored is None:
                 return NoToken().current()
-            if self._stored.access_token and self._wall() < self._stored.expires_at - EARLY_SECONDS:
+            if self._stored.access_token and self._wall() < self._stored.expires_at:
                 return self._stored.access_token
             return self._refresh(self._stored)
 
@@ -192,7 +193,9 @@ class RefreshedTokens:
         )
         said = _json(answer)
         token = said.get("access_token")
-        if answer.status != 200 or not isinstance(token, str) or not _fits_a_header(token):
+        if not isinstance(token, str) or not _fits_a_header(token):
+            token = ""
+        if answer.status != 200 or not token:
             if said.get("error") == "invalid_grant":
                 raise LoginNeeded("the refresh token has ended or was revoked")
             raise ServiceTrouble(f"the auth server answered {answer.status}: {message_in(answer)}")
@@ -204,7 +207,7 @@ class RefreshedTokens:
             if isinstance(following, str) and following
             else stored.refresh_token,
             access_token=token,
-            expires_at=self._wall() + lasts,
+            expires_at=self._wall() + lasts - min(EARLY_SECONDS, lasts / 2),
             seed=stored.seed,
         )
         self._store.write(self._stored)
@@ -212,7 +215,7 @@ class RefreshedTokens:
 
 
 def _fits_a_header(token: str) -> bool:
-    """What does not would be refused by httpx with an error that shows it."""
+    """What does not, httpx would refuse with an error that shows it. "" is no token, but fits."""
     return token.isascii() and token.isprintable() and " " not in token
 
 

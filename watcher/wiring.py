@@ -13,7 +13,7 @@ from watcher import __version__
 from watcher.backlog import Backlog
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import Connection, trust
+from watcher.connection import Connection, WireTransport, trust
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition, never, when_stuck
 from watcher.errors import ConfigurationError
@@ -159,9 +159,10 @@ def _connections(settings: Settings) -> Callable[[], Connection]:
     believed = trust(settings.api.ca_file)
 
     def connect() -> Connection:
+        silence = settings.api.timeout_seconds
         return Connection(
-            ssl_context=believed,
-            timeout_seconds=settings.api.timeout_seconds,
+            WireTransport(ssl_context=believed, silence=silence),
+            timeout_seconds=silence,
             user_agent=USER_AGENT,
         )
 

@@ -1,10 +1,11 @@
 """Stand-ins at the outer seams (clocks, chance, the log), and the few things that all tests make."""
 
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from watcher.backlog import Backlog, Candidate, Priority
+from watcher.connection import Connection, WireTransport
 from watcher.settling import Moment
 from watcher.share import Share
 
@@ -89,6 +91,22 @@ class Log:
     @property
     def events(self) -> list[str]:
         return [entry["event"] for entry in self.entries]
+
+
+def a_connection(
+    *,
+    timeout_seconds: float = PATIENCE,
+    ssl_context: ssl.SSLContext | None = None,
+    **options: Any,
+) -> Connection:
+    """A connection for loopback; it believes no certificate unless told, which saves the time to
+    load them."""
+    transport = WireTransport(
+        ssl_context=ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        silence=timeout_seconds,
+        aside=nullcontext(),
+    )
+    return Connection(transport, timeout_seconds=timeout_seconds, user_agent="tests/1", **options)
 
 
 def a_share(root: Path, **options: Any) -> Share:

@@ -1,0 +1,86 @@
+"""Equal content in flight: one sends it, whoever else comes by that knows."""
+
+import threading
+
+import pytest
+
+from tests.core.factories import HASH, OTHER_HASH, PATIENCE, Clock
+from watcher.claims import REMEMBERED_SECONDS, Claims
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def claims(clock: Clock) -> Claims:
+    return Claims(clock)
+
+
+def test_one_may_send_and_the_others_are_told_until_he_is_through(claims: Claims) -> None:
+    with claims.claim(HASH, "studio") as first:
+        assert first == "mine"
+        for _ in range(2):
+            with claims.claim(HASH, "studio") as second:
+                assert second == "taken"
+    with claims.claim(HASH, "studio") as third:
+        assert third == "mine"
+
+
+def test_other_content_and_other_organizations_do_not_matter(claims: Claims) -> None:
+    with (
+        claims.claim(HASH, "studio"),
+        claims.claim(HASH, "other") as by_organization,
+        claims.claim(OTHER_HASH, "studio") as by_content,
+    ):
+        assert (by_organization, by_content) == ("mine", "mine")
+
+
+def test_a_claim_ends_with_a_failure(claims: Claims) -> None:
+    with pytest.raises(RuntimeError), claims.claim(HASH, ""):
+        raise RuntimeError
+    with claims.claim(HASH, "") as again:
+        assert again == "mine"
+
+
+def test_what_the_service_just_confirmed_need_not_be_asked_for_a_while(
+    claims: Claims, clock: Clock
+) -> None:
+    with claims.claim(HASH, ""):
+        claims.done(HASH, "")
+    clock.advance(REMEMBERED_SECONDS / 2)
+    claims.done(OTHER_HASH, "")
+    with claims.claim(HASH, "") as soon, claims.claim(HASH, "other") as elsewhere:
+        assert (soon, elsewhere) == ("done", "mine")
+    clock.advance(REMEMBERED_SECONDS / 2)
+    with claims.claim(HASH, "") as late, claims.claim(OTHER_HASH, "") as other:
+        assert (late, other) == ("mine", "done")
+
+
+def test_a_confirmation_is_as_old_as_the_last_one(claims: Claims, clock: Clock) -> None:
+    claims.done(HASH, "")
+    claims.done(OTHER_HASH, "")
+    clock.advance(REMEMBERED_SECONDS - 1)
+    claims.done(HASH, "")
+    clock.advance(2)
+    with claims.claim(OTHER_HASH, "") as other, claims.claim(HASH, "") as renewed:
+        assert (other, renewed) == ("mine", "done")
+
+
+def test_of_many_threads_exactly_one_may_send(claims: Claims) -> None:
+    got: list[str] = []
+    together = threading.Barrier(8, timeout=PATIENCE)
+
+    def ask() -> None:
+        together.wait()
+        with claims.claim(HASH, "") as claim:
+            got.append(claim)
+            together.wait()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(got) == ["mine"] + ["taken"] * 7

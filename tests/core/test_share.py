@@ -1,0 +1,72 @@
+"""Where a share's record is kept: beside the images, or mirrored elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.core.factories import ROOT, a_share, made_read_only
+from watcher.errors import RecordUnwritable
+from watcher.share import Share
+
+
+def records_in(share: Share, folder: str, *, create: bool = False) -> Path | None:
+    """The folder that the record of `folder`'s images is in."""
+    with (
+        share.tree.folder(folder) as images,
+        share.records(folder, images, create=create) as records,
+    ):
+        return None if records is None else Path(f"/proc/self/fd/{records}").readlink()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    (tmp_path / "share" / "a" / "b").mkdir(parents=True)
+    return tmp_path / "share"
+
+
+def test_beside_means_in_the_images_very_folder(images: Path) -> None:
+    assert records_in(a_share(images), "a/b") == images / "a" / "b"
+
+
+def test_a_mirror_has_the_same_tree_made_when_it_is_needed(images: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    share = a_share(images, mirror=str(mirror))
+    assert records_in(share, "") == mirror
+    assert records_in(share, "a/b") is None
+    assert not list(mirror.iterdir())
+    assert records_in(share, "a/b", create=True) == mirror / "a" / "b"
+    assert records_in(share, "a/b") == mirror / "a" / "b"
+
+
+def test_a_mirror_that_is_missing_is_not_the_shares_fault(images: Path, tmp_path: Path) -> None:
+    share = a_share(images, mirror=str(tmp_path / "missing"))
+    for create in (False, True):
+        with pytest.raises(RecordUnwritable, match="missing"):
+            records_in(share, "a", create=create)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_something_else_in_a_mirrors_place_is_said_and_not_followed(
+    images: Path, tmp_path: Path, kind: str
+) -> None:
+    mirror, outside = tmp_path / "mirror", tmp_path / "outside"
+    mirror.mkdir()
+    outside.mkdir()
+    if kind == "file":
+        (mirror / "a").write_text("in the way")
+    else:
+        (mirror / "a").symlink_to(outside)
+    share = a_share(images, mirror=str(mirror))
+    assert records_in(share, "a/b") is None
+    with pytest.raises(RecordUnwritable, match="'a/b'"):
+        records_in(share, "a/b", create=True)
+    assert not list(outside.iterdir())
+
+
+def test_a_mirror_that_cannot_be_written_to_is_said_so(images: Path, tmp_path: Path) -> None:
+    with made_read_only(tmp_path / "mirror", lambda _: None) as mirror:
+        share = a_share(images, mirror=str(mirror))
+        assert records_in(share, "a/b") is None
+        with pytest.raises(RecordUnwritable, match="Read-only" if ROOT else "Permission"):
+            records_in(share, "a/b", create=True)

@@ -1,0 +1,363 @@
+"""Access tokens, by a real authorization server on loopback."""
+
+import json
+import os
+import stat
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.factories import PATIENCE, Clock, a_connection, made_read_only
+from watcher.errors import ConfigurationError, LoginNeeded, ServiceTrouble
+from watcher.sandbox import CLIENT_ID, OAuthRules, Sandbox, faults
+from watcher.tokens import GivenToken, RefreshedTokens, Stored, TokenStore
+
+DAY = 24 * 3600.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=[False, True], ids=["same refresh token", "rotated refresh token"])
+def service(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Sandbox]:
+    rules = OAuthRules(rotate_refresh_tokens=request.param)
+    with Sandbox(check="none", oauth=rules, clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def start(
+    service: Sandbox, state: Path, clock: Clock
+) -> Iterator[Callable[[str | None], RefreshedTokens]]:
+    """Starts the daemon's side with the refresh token that the administrator gives."""
+    with ExitStack() as connections:
+
+        def begin(given: str | None) -> RefreshedTokens:
+            return RefreshedTokens(
+                connections.enter_context(a_connection()),
+                url=service.url,
+                client_id=CLIENT_ID,
+                store=TokenStore(str(state)),
+                given=given,
+                wall=clock.wall,
+            )
+
+        yield begin
+
+
+Start = Callable[[str | None], RefreshedTokens]
+
+
+def stored(state: Path) -> Stored:
+    found = TokenStore(str(state)).read()
+    assert found is not None
+    return found
+
+
+def works(service: Sandbox, token: str) -> bool:
+    return service._grants.admits(token)
+
+
+def refreshes(service: Sandbox) -> int:
+    return service.counters["POST /oauth/token 200"]
+
+
+# Given, or none
+
+
+def test_an_access_token_that_was_given_is_used_as_it_is() -> None:
+    tokens = GivenToken("given")
+    assert tokens.current() == "given"
+    with pytest.raises(LoginNeeded, match="give a new one"):
+        tokens.renewed("given")
+    assert "given" not in repr(tokens)
+
+
+def test_without_any_token_a_login_is_needed_and_the_remedy_is_said(start: Start) -> None:
+    for given in (None, ""):
+        tokens = start(given)
+        for ask in (tokens.current, lambda tokens=tokens: tokens.renewed("x")):
+            with pytest.raises(LoginNeeded, match="AUTORETOUCH_REFRESH_TOKEN"):
+                ask()
+
+
+# Refresh
+
+
+def test_a_token_is_got_once_and_used_until_shortly_before_its_end(
+    start: Start, service: Sandbox, clock: Clock
+) -> None:
+    tokens = start(service.refresh_token)
+    assert not service.requests  # nothing is asked before it is needed
+    first = tokens.current()
+    assert works(service, first)
+    clock.advance(DAY - 400)
+    assert tokens.current() == first
+    assert refreshes(service) == 1
+    clock.advance(200)
+    second = tokens.current()
+    assert second != first
+    assert works(service, second)
+    assert refreshes(service) == 2
+
+
+def test_a_token_that_is_refused_early_is_replaced(start: Start, service: Sandbox) -> None:
+    tokens = start(service.refresh_token)
+    first = tokens.current()
+    service.expire_access_tokens()
+    second = tokens.renewed(first)
+    assert works(service, second)
+    assert not works(service, first)
+    assert tokens.current() == second
+
+
+def test_many_workers_with_a_refused_token_refresh_it_once(start: Start, service: Sandbox) -> None:
+    tokens = start(service.refresh_token)
+    refused = tokens.current()
+    service.expire_access_tokens()
+    got: list[str] = []
+    together = threading.Barrier(16, timeout=PATIENCE)
+
+    def work() -> None:
+        together.wait()
+        got.append(tokens.renewed(refused))
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(got) == 16
+    assert len(set(got)) == 1
+    assert refreshes(service) == 2
+
+
+def test_after_a_restart_the_stored_token_is_used(
+    start: Start, service: Sandbox, clock: Clock, state: Path
+) -> None:
+    given = service.refresh_token
+    first = start(given).current()
+    assert start(given).current() == first
+    assert start(None).current() == first  # given once is enough
+    assert refreshes(service) == 1
+    clock.advance(DAY)
+    assert works(service, start(given).current())  # though `given` may be dead by rotation
+    assert stored(state).refresh_token == service.refresh_token
+
+
+def test_a_new_refresh_token_from_the_administrator_replaces_what_is_stored(
+    start: Start, service: Sandbox, state: Path
+) -> None:
+    old = start(service.refresh_token)
+    old.current()
+    service.revoke_refresh_tokens()
+    service.expire_access_tokens()
+    fresh = service.new_grant().refresh_token
+    tokens = start(fresh)
+    assert works(service, tokens.current())
+    successor = stored(state).refresh_token
+    assert start(fresh).current() == tokens.current()
+    assert stored(state).refresh_token == successor
+
+
+def test_a_refresh_token_that_was_revoked_means_login(start: Start, service: Sandbox) -> None:
+    tokens = start(service.refresh_token)
+    refused = tokens.current()
+    service.revoke_refresh_tokens()
+    service.expire_access_tokens()
+    for _ in range(2):
+        with pytest.raises(LoginNeeded, match="ended or was revoked"):
+            tokens.renewed(refused)
+
+
+def test_a_lifetime_shorter_than_the_margin_still_serves_more_than_one_request(
+    start: Start, service: Sandbox, clock: Clock
+) -> None:
+    answer = {"access_token": "short", "expires_in": 60, "token_type": "Bearer"}
+    service.fault(answering(answer), path="/oauth/token", times=None)
+    tokens = start(service.refresh_token)
+    for _ in range(5):
+        assert tokens.current() == "short"
+    assert service.counters["POST /oauth/token 200"] == 1
+    clock.advance(60)
+    tokens.current()
+    assert service.counters["POST /oauth/token 200"] == 2
+
+
+# Trouble
+
+
+def answering(said: Any, status: int = 200) -> faults.Status:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return faults.Status(status, body=body)
+
+
+TROUBLES = {
+    "down": faults.Status(503),
+    "limited": faults.Status(429),
+    "unknown client": answering({"error": "invalid_client"}, 401),
+    "a page": faults.Html(),
+    "nothing": answering(b""),
+    "a list": answering(["access_token"]),
+    "a number": answering({"access_token": 7}),
+    "an empty one": answering({"access_token": ""}),
+    "null": answering({"access_token": None}),
+    "deep": answering(b"[" * 60_000),
+    "two lines": answering({"access_token": "SECRET\r\nX: y"}),
+    "a blank": answering({"access_token": "SECRET x"}),
+    "not ASCII": answering({"access_token": "SECRET\u00fc"}),
+    "a redirect": faults.Redirect(),
+    "closed": faults.Close(),
+    "garbage": faults.Garbage(),
+    "compressed": faults.Gzipped(),
+}
+
+
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_an_auth_server_in_trouble_is_asked_again_and_nothing_is_lost(
+    start: Start, service: Sandbox, kind: str
+) -> None:
+    tokens = start(service.refresh_token)
+    service.fault(TROUBLES[kind], path="/oauth/token")
+    with pytest.raises(ServiceTrouble) as caught:
+        tokens.current()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "SECRET" not in shown
+    assert service.refresh_token not in shown
+
+
+def test_a_service_that_is_down_and_comes_back_is_used_again(
+    start: Start, service: Sandbox
+) -> None:
+    tokens = start(service.refresh_token)
+    service.stop()
+    with pytest.raises(ServiceTrouble, match="cannot connect"):
+        tokens.current()
+    service.start()
+    assert works(service, tokens.current())
+
+
+@pytest.mark.parametrize("lasts", [None, "soon", -5, 0, True])
+def test_an_odd_lifetime_does_not_matter(start: Start, service: Sandbox, lasts: Any) -> None:
+    answer = {"access_token": "token", "expires_in": lasts}
+    service.fault(answering(answer), path="/oauth/token")
+    assert start(service.refresh_token).current() == "token"
+
+
+# The store
+
+
+def test_the_store_is_for_its_owner_alone_and_whole(
+    start: Start, service: Sandbox, state: Path
+) -> None:
+    umask = os.umask(0)
+    try:
+        start(service.refresh_token).current()
+    finally:
+        os.umask(umask)
+    (file,) = state.iterdir()
+    assert file.name == "token.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def test_no_token_is_in_a_repr(start: Start, service: Sandbox, state: Path) -> None:
+    tokens = start(service.refresh_token)
+    access = tokens.current()
+    for thing in (tokens, stored(state), TokenStore(str(state))):
+        assert access not in repr(thing)
+        assert service.refresh_token not in repr(thing)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o777])
+def test_a_store_that_others_can_read_is_refused(start: Start, state: Path, mode: int) -> None:
+    TokenStore(str(state)).write(Stored("refresh"))
+    (state / "token.json").chmod(mode)
+    with pytest.raises(ConfigurationError, match=r"others can read it .*chmod 600"):
+        start(None)
+
+
+CORRUPT = {
+    "empty": b"",
+    "cut": b'{"refresh_token": "SECR',
+    "no JSON": b"SECRET",
+    "not UTF-8": b'{"refresh_token": "SECRET\xff"}',
+    "a list": b'["SECRET"]',
+    "a text": b'"SECRET"',
+    "too little": b'{"access_token": "SECRET"}',
+    "too much": b'{"refresh_token": "SECRET", "other": 1}',
+    "a number": b'{"refresh_token": 5}',
+    "null": b'{"refresh_token": null}',
+    "odd end": b'{"refresh_token": "SECRET", "expires_at": "SECRET"}',
+    "odd access token": b'{"refresh_token": "SECRET", "access_token": "SECRET\\r\\n"}',
+    "no access token": b'{"refresh_token": "SECRET", "access_token": 5}',
+}
+
+
+@pytest.mark.parametrize("kind", CORRUPT)
+def test_a_store_that_cannot_be_understood_is_said_so_without_showing_it(
+    start: Start, state: Path, kind: str
+) -> None:
+    TokenStore(str(state)).write(Stored("refresh"))
+    (state / "token.json").write_bytes(CORRUPT[kind])
+    with pytest.raises(ConfigurationError, match="Delete it and sign in again") as caught:
+        start(None)
+    shown = "".join(traceback.format_exception(caught.value, capture_locals=False))
+    assert "SECRET" not in shown
+
+
+def test_a_store_is_never_read_through_a_link(start: Start, state: Path, tmp_path: Path) -> None:
+    TokenStore(str(tmp_path / "other")).write(Stored("refresh"))
+    state.mkdir()
+    (state / "token.json").symlink_to(tmp_path / "other" / "token.json")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        start(None)
+
+
+def test_a_write_that_fails_leaves_the_old_store_and_nothing_else(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TokenStore(str(state))
+    store.write(Stored("old"))
+
+    def fail(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(Stored("new"))
+    assert stored(state).refresh_token == "old"
+    assert [path.name for path in state.iterdir()] == ["token.json"]
+
+
+def test_a_state_directory_that_cannot_be_written_to_does_not_lose_the_token(
+    service: Sandbox, tmp_path: Path, clock: Clock
+) -> None:
+    with (
+        made_read_only(tmp_path / "state", lambda _: None) as state,
+        a_connection() as connection,
+    ):
+        tokens = RefreshedTokens(
+            connection,
+            url=service.url,
+            client_id=CLIENT_ID,
+            store=TokenStore(str(state)),
+            given=service.refresh_token,
+            wall=clock.wall,
+        )
+        with pytest.raises(OSError, match=r"Read-only|Permission"):
+            tokens.current()
+        assert works(service, tokens.current())  # it is held in memory all the same
+        assert refreshes(service) == 1

@@ -1,0 +1,184 @@
+"""HTTP/1.1 on one socket, by h11: the lean transport under httpx.
+
+httpx's own pool costs two to three times the processor for each request, and its time-outs are for
+each operation alone: a server that sends a byte a second keeps it for ever. Here every wait is
+bounded by the silence that is allowed and by one deadline for the whole exchange.
+"""
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import h11
+
+RECEIVE = 64 << 10
+MAX_INTERIM = 16
+"""1xx answers before the real one that are put up with."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Received(NamedTuple):
+    """An answer: status, headers with lower-case names, as much of the body as was wanted, and
+    whether that is all of it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    whole: bool
+
+
+class TooLateError(TimeoutError):
+    """The exchange as a whole took too long, though the other side was never silent for long."""
+
+
+class Wire:
+    """A connection to one host, made when it is needed and kept while both sides agree to.
+
+    Owned by one thread. Times are in seconds of `clock`. Raises `OSError` (`TimeoutError` and
+    `ssl.SSLError` among them) and `h11.ProtocolError`; after either the connection is closed.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        silence: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`ssl_context` is None for plain HTTP; `silence` bounds each wait for the other side."""
+        self._address = (host, port)
+        self._ssl_context = ssl_context
+        self._silence = silence
+        self._clock = clock
+        self._socket: socket.socket | None = None
+        self._protocol = h11.Connection(h11.CLIENT)
+
+    def connect(self, deadline: float) -> None:
+        """Makes sure that there is a connection that the other side has not closed."""
+        if self._socket is not None and not _has_something_to_say(self._socket):
+            return
+        self.close()
+        plain = socket.create_connection(self._address, self._wait(deadline))
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._ssl_context is None:
+                self._socket = plain
+            else:
+                plain.settimeout(self._wait(deadline))
+                self._socket = self._ssl_context.wrap_socket(
+                    plain, server_hostname=self._address[0]
+                )
+        except BaseException:
+            plain.close()
+            raise
+        self._protocol = h11.Connection(h11.CLIENT)
+
+    def exchange(
+        self, request: h11.Request, body: Iterable[bytes], *, at_most: int, deadline: float
+    ) -> Received:
+        """Sends a request on the connection and reads its answer, `at_most` bytes of its body."""
+        done = False
+        try:
+            try:
+                self._send(request, body, deadline)
+            except OSError as error:
+                # It may have answered and closed before it read everything; that answer counts.
+                received = self._answer_in_spite_of(error, at_most, deadline)
+            else:
+                received = self._receive(at_most, deadline)
+                done = received.whole and self._protocol.our_state is h11.DONE
+            done = done and self._protocol.their_state is h11.DONE
+        finally:
+            if done:
+                self._protocol.start_next_cycle()
+            else:
+                self.close()
+        return received
+
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    # Sending
+
+    def _send(self, request: h11.Request, body: Iterable[bytes], deadline: float) -> None:
+        waiting = self._protocol.send(request) or b""
+        for piece in body:
+            # In one packet with the headers if it is small; a large one is not copied for that.
+            if len(waiting) + len(piece) <= RECEIVE:
+                waiting += self._protocol.send(h11.Data(data=piece)) or b""
+                continue
+            self._write(waiting, deadline)
+            waiting = b""
+            for part in self._protocol.send_with_data_passthrough(h11.Data(data=piece)) or ():
+                self._write(part, deadline)
+        self._write(waiting + (self._protocol.send(h11.EndOfMessage()) or b""), deadline)
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        connected = self._connected()
+        view = memoryview(data)
+        while view:
+            connected.settimeout(self._wait(deadline))
+            view = view[connected.send(view) :]
+
+    # Receiving
+
+    def _receive(self, at_most: int, deadline: float) -> Received:
+        head = self._head(deadline)
+        pieces, length = [], 0
+        while isinstance(event := self._next(deadline), h11.Data):
+            pieces.append(event.data)
+            length += len(event.data)
+            if length > at_most:
+                break
+        body = b"".join(pieces)
+        return Received(head.status_code, list(head.headers), body[:at_most], length <= at_most)
+
+    def _head(self, deadline: float) -> h11.Response:
+        for _ in range(MAX_INTERIM):
+            event = self._next(deadline)
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise h11.RemoteProtocolError("it closed the connection without an answer")
+        raise h11.RemoteProtocolError("it sends interim answers without end")
+
+    def _next(self, deadline: float) -> object:
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            connected = self._connected()
+            connected.settimeout(self._wait(deadline))
+            self._protocol.receive_data(connected.recv(RECEIVE))
+        return event
+
+    def _answer_in_spite_of(self, error: OSError, at_most: int, deadline: float) -> Received:
+        try:
+            return self._receive(at_most, deadline)
+        except (OSError, h11.ProtocolError):
+            raise error from None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionError("there is no connection")
+        return self._socket
+
+    def _wait(self, deadline: float) -> float:
+        left = deadline - self._clock()
+        if left <= 0:
+            raise TooLateError("no complete answer within the deadline")
+        return min(self._silence, left)
+
+
+def _has_something_to_say(idle: socket.socket) -> bool:
+    """Whether an idle connection is readable: then the other side has closed it, or is no HTTP
+    server."""
+    poll = select.poll()
+    poll.register(idle, select.POLLIN)
+    return bool(poll.poll(0))
