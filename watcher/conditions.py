@@ -1,10 +1,11 @@
 """Trouble of the whole, each said once when it begins and once when it ends.
 
-A condition has a name (fixed, see DESIGN's table in the README) and a place: a share, a folder, or
+A condition has a name (fixed; the README lists them) and a place: a share, a folder, or
 "" for the daemon. No file is blamed for one.
 """
 
 import threading
+from collections.abc import Mapping
 from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
@@ -18,18 +19,19 @@ Name = Literal[
     "watch_limit",
 ]
 
-REMEDIES: dict[Name, str] = {
+REMEDIES: Mapping[Name, str] = {
     "access_denied": "Check the organization in the configuration, and that the signed-in user may "
     "upload to it.",
     "login_needed": "Give the daemon a new token: AUTORETOUCH_REFRESH_TOKEN or the credential "
     "refresh_token.",
-    "service_unavailable": "Nothing to do: the files wait and are sent when it answers again. If it "
-    "lasts, check this machine's network and the vendor's status.",
-    "share_gone": "Mount the share again or correct its path. Nothing is concluded from its absence.",
+    "service_unavailable": "Nothing to do: the files wait and are sent when it answers again. If "
+    "it lasts, check this machine's network and the vendor's status.",
+    "share_gone": "Mount the share again or correct its path. Nothing is concluded from its "
+    "absence.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
     "`sidecars` to a folder elsewhere.",
-    "watch_limit": "Raise fs.inotify.max_user_watches (sysctl) and restart; until then the share is "
-    "polled.",
+    "watch_limit": "Raise fs.inotify.max_user_watches (sysctl) and restart; until then the share "
+    "is polled.",
 }
 
 

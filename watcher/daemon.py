@@ -74,7 +74,7 @@ class Daemon:
         self._display = display
         self._once = once
         self._stop = threading.Event()
-        self._observer = Observer()
+        self._observers: list[Observer] = []
         self._intakes: list[Intake] = []
         self._scanning: list[threading.Thread] = []
 
@@ -108,7 +108,6 @@ class Daemon:
                 intake = self._new_intake(share, polled=True)
                 self._begin(intake, intake.run_once)
         else:
-            self._observer.start()
             for share in self._shares:
                 # First the events, then the scan: what comes in between is seen twice, not never.
                 intake = self._watched(share) or self._new_intake(share, polled=True)
@@ -131,7 +130,9 @@ class Daemon:
             return None
         intake = self._new_intake(share, polled=False)
         try:
-            self._observer.watch(share.root, intake)
+            observer = Observer(share.root, intake)
+            self._observers.append(observer)
+            observer.start()
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EMFILE}:
                 self._conditions.begin("watch_limit", share.root, str(error))
@@ -169,7 +170,8 @@ class Daemon:
             self._log.info("stopping", in_backlog=len(self._backlog))
         for intake in self._intakes:
             intake.stop()
-        self._observer.stop(1.0)
+        for observer in self._observers:
+            observer.stop(1.0)
         self._backlog.close()
         return self._pool.join(SHUTDOWN_SECONDS)
 

@@ -7,8 +7,8 @@ handler that does ends its thread.
 
 import logging
 import os
+import threading
 import warnings
-from collections.abc import Callable
 from typing import Protocol
 
 from watchdog.events import (
@@ -60,28 +60,32 @@ class Hints(Protocol):
 
 
 class Observer:
-    """The kernel's events for any number of shares. Owned by the thread that starts and stops."""
+    """The kernel's events for one share: an inotify instance and threads of its own, so that
+    trouble with one share stays with it. Owned by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str, hints: Hints) -> None:
+        """Takes an inotify instance; raises `OSError` (EMFILE) if there is none left."""
+        self._root = root
+        self._hints = hints
+        self._overflow = _Overflow(hints)
         self._observer = InotifyObserver()
-        self._overflow = _Overflow()
 
     def start(self) -> None:
-        """Begins to listen; `watch` may be called before or after."""
+        """Begins to announce what happens below the root, links not followed.
+
+        Raises `OSError`: ENOSPC for the limit of watches, and what entering the root raises.
+        """
         # For each folder that it meets twice, which is usual; 360 MB of them in a burst (measured).
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
         logging.getLogger("watchdog").addHandler(self._overflow)
         self._observer.start()
-
-    def watch(self, root: str, hints: Hints) -> None:
-        """Announces what happens below `root`, links not followed.
-
-        Raises `OSError`: ENOSPC for the limit of watches, EMFILE for that of instances.
-        """
         self._observer.schedule(
-            _Handler(root, hints), root, recursive=True, event_filter=_WANTED, follow_symlink=False
+            _Handler(self._root, self._hints),
+            self._root,
+            recursive=True,
+            event_filter=_WANTED,
+            follow_symlink=False,
         )
-        self._overflow.listeners.append(hints.overflowed)
 
     def alive(self) -> bool:
         """Whether all its threads still run."""
@@ -92,9 +96,15 @@ class Observer:
     def stop(self, timeout: float) -> None:
         """Ends all threads; waits for them up to `timeout` seconds."""
         logging.getLogger("watchdog").removeHandler(self._overflow)
+        # watchdog waits without end for what a hung file system may never give back.
+        stopping = threading.Thread(target=self._stop, name="observer-stop", daemon=True)
+        stopping.start()
+        stopping.join(timeout)
+
+    def _stop(self) -> None:
         self._observer.stop()
         if self._observer.is_alive():
-            self._observer.join(timeout)
+            self._observer.join()
 
 
 class _Handler(FileSystemEventHandler):
@@ -123,11 +133,10 @@ class _Handler(FileSystemEventHandler):
 class _Overflow(logging.Handler):
     """watchdog 7 tells a lost event to its log alone (`inotify_c.InotifyFD.handle_event`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, hints: Hints) -> None:
         super().__init__(logging.WARNING)
-        self.listeners: list[Callable[[], None]] = []
+        self._hints = hints
 
     def emit(self, record: logging.LogRecord) -> None:
         if "overflow" in record.getMessage():
-            for tell in self.listeners:
-                tell()
+            self._hints.overflowed()

@@ -43,7 +43,7 @@ class Installation:
         more: str = "",
         organization: str | None = None,
     ) -> None:
-        """Writes the configuration; `share` is added to the one share's block, `more` at the end."""
+        """Writes the configuration; `share` goes into the share's block, `more` to the end."""
         organization = self.service.organization if organization is None else organization
         self.config.write_text(
             f'[api]\nurl = "{self.service.url}"\norganization = "{organization}"\n'

@@ -167,8 +167,15 @@ def test_links_fifos_and_sockets_are_not_candidates(
 def test_odd_names_get_sidecars_that_coreutils_accept(
     installed: Installation, daemon: Running
 ) -> None:
-    names = [b"new\nline.jpg", b"back\\slash.jpg", b"\xff\xfe.jpg", b"-rf.jpg", b"%s 'q' \".jpg",
-             b"\x1b[31m.jpg", b"x" * 244 + b".jpg"]
+    names = [
+        b"new\nline.jpg",
+        b"back\\slash.jpg",
+        b"\xff\xfe.jpg",
+        b"-rf.jpg",
+        b"%s 'q' \".jpg",
+        b"\x1b[31m.jpg",
+        b"x" * 244 + b".jpg",
+    ]
     for number, name in enumerate(names):
         with open(os.path.join(os.fsencode(installed.share), name), "wb") as file:
             file.write(picture(number))
@@ -204,9 +211,9 @@ def test_after_kill_9_nothing_is_lost_and_nothing_sent_twice(installed: Installa
             daemon.kill()
     assert installed.once().code == 0
     assert check(installed.share) == len(dropped)
-    assert {name: stored.count for name, stored in installed.service.uploads.items()} == dict.fromkeys(
-        hashes(dropped), 1
-    )
+    assert {
+        name: stored.count for name, stored in installed.service.uploads.items()
+    } == dict.fromkeys(hashes(dropped), 1)
     assert not list(installed.share.rglob(".autoretouch-*"))
 
 

@@ -13,8 +13,22 @@ import pytest
 from tests.end_to_end.pictures import REJECTED, picture, raw
 from tests.end_to_end.running import Installation
 
-FOLDERS = ("", "Montag", "Müller & Söhne", "a b/c d", "é/ü/漢字", "/".join("deep" * 1 for _ in range(12)))
-FORMATS = {"jpg": "JPEG", "JPEG": "JPEG", "png": "PNG", "tif": "TIFF", "TIFF": "TIFF", "webp": "WEBP"}
+FOLDERS = (
+    "",
+    "Montag",
+    "Müller & Söhne",
+    "a b/c d",
+    "é/ü/漢字",
+    "/".join("deep" * 1 for _ in range(12)),
+)
+FORMATS = {
+    "jpg": "JPEG",
+    "JPEG": "JPEG",
+    "png": "PNG",
+    "tif": "TIFF",
+    "TIFF": "TIFF",
+    "webp": "WEBP",
+}
 
 
 def fill(installed: Installation, count: int) -> dict[str, bytes]:
@@ -56,7 +70,14 @@ def test_brings_a_mixed_share_to_its_end_state(installed: Installation) -> None:
         installed.service.add_known(hashlib.sha256(content).hexdigest())
     for name, (content, _) in REJECTED.items():
         installed.drop(name, content)
-    for name in (".hidden.jpg", "._IMG.jpg", "notes.txt", "clip.mp4", "CaptureOne/x.jpg", "a.jpg.part"):
+    for name in (
+        ".hidden.jpg",
+        "._IMG.jpg",
+        "notes.txt",
+        "clip.mp4",
+        "CaptureOne/x.jpg",
+        "a.jpg.part",
+    ):
         installed.drop(name, picture(7))
 
     result = installed.once()

@@ -27,9 +27,7 @@ TRANSIENT: list[Fault] = [
 
 
 @pytest.mark.parametrize("fault", TRANSIENT, ids=repr)
-def test_a_transient_fault_costs_a_retry_and_no_file(
-    installed: Installation, fault: Fault
-) -> None:
+def test_a_transient_fault_costs_a_retry_and_no_file(installed: Installation, fault: Fault) -> None:
     content = picture()
     installed.drop("IMG.jpg", content)
     rule = installed.service.fault(fault, method="POST", path="/upload", times=1)
@@ -86,9 +84,7 @@ def test_a_token_that_ends_is_renewed_once_for_all(installed: Installation) -> N
 
 
 @pytest.mark.parametrize("token", ["", "nonsense"])
-def test_without_a_token_it_says_so_and_blames_no_file(
-    installed: Installation, token: str
-) -> None:
+def test_without_a_token_it_says_so_and_blames_no_file(installed: Installation, token: str) -> None:
     installed.environment["AUTORETOUCH_ACCESS_TOKEN"] = token
     fill(installed, 6)
     result = installed.once()
@@ -124,7 +120,9 @@ def test_an_outage_is_one_condition_that_clears_by_itself(installed: Installatio
 def test_a_poisonous_file_does_not_keep_others(installed: Installation) -> None:
     poison = hashlib.sha256(picture(0)).hexdigest()
     with installed.daemon() as daemon:
-        rule = installed.service.fault(faults.Status(500), method="POST", path="/upload", times=None)
+        rule = installed.service.fault(
+            faults.Status(500), method="POST", path="/upload", times=None
+        )
         installed.drop("poison.jpg", picture(0))
         assert installed.service.wait_for(lambda: rule.hits > 0)
         installed.service.clear_faults()

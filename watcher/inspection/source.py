@@ -17,11 +17,11 @@ CHUNK = 1 << 18
 """Bytes in one step of a sequential scan; 256 KiB is where the hash is fastest, too."""
 
 
-class EndMissing(Exception):  # noqa: N818 - it is a finding, not an error of the program
+class EndMissing(Exception):
     """The file ends before what its format announces. The text says what is missing."""
 
 
-class Damaged(Exception):  # noqa: N818 - it is a finding, not an error of the program
+class Damaged(Exception):
     """The structure cannot be read, and no further bytes would mend it. The text says why."""
 
 

@@ -32,7 +32,7 @@ class Answer:
         return top if head or self.status in _NO_BODY else top + self.body
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer on its way out, not an error of the program
+class Refused(Exception):
     """Raised where a request turns out to be wrong; becomes the documented error body."""
 
     def __init__(

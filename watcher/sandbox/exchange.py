@@ -26,11 +26,11 @@ _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class HungUp(Exception):  # noqa: N818 - a deliberate end, not an error of the program
+class HungUp(Exception):
     """The stand-in ends this connection now."""
 
 
-class Stopping(Exception):  # noqa: N818 - a deliberate end, not an error of the program
+class Stopping(Exception):
     """The stand-in is being stopped."""
 
 

@@ -31,7 +31,7 @@ class OAuthRules:
     error_status: Literal["rfc", "auth0"] = "rfc"
 
 
-class OAuthRefused(Exception):  # noqa: N818 - it is an answer on its way out, not an error of the program
+class OAuthRefused(Exception):
     """An OAuth error: `code` is the `error` of the answer."""
 
     def __init__(self, code: str, description: str) -> None:

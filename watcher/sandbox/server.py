@@ -37,7 +37,7 @@ class Sandbox:
         on_request: gets one line for each request, in its connection's thread.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one dial of the stand-in, all with a default
+    def __init__(
         self,
         *,
         port: int = 0,
