@@ -303,9 +303,7 @@ def test_a_scan_waits_at_the_door_until_there_is_room(backlog: Backlog) -> None:
         backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
     answers: list[bool] = []
     waiting = in_thread(
-        lambda: answers.append(
-            backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE)
-        )
+        lambda: answers.append(backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE))
     )
     assert backlog.offer(SHARE, "fresh.jpg", settle_seconds=0)  # an event never waits
     assert not answers
@@ -319,9 +317,7 @@ def test_what_was_found_twice_while_waiting_at_the_door_is_in_it_once(backlog: B
     first = a_candidate(backlog, SHARE, "0.jpg")
     for number in (1, 2):
         backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
-    waiting = in_thread(
-        lambda: backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE)
-    )
+    waiting = in_thread(lambda: backlog.put(SHARE, "last.jpg", Priority.BACKLOG, timeout=PATIENCE))
     backlog.offer(SHARE, "last.jpg", settle_seconds=0)
     backlog.finish(first)
     assert ended(waiting)

@@ -22,7 +22,19 @@ def test_a_name_with_an_image_extension_is_a_candidate(extension: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a.nef", "a.heic", "a.psd", "a.txt", "a", "jpg", "a.jpg ", "a.jpgx", "a.jpg.xmp", "a.jpg\n", ""],
+    [
+        "a.nef",
+        "a.heic",
+        "a.psd",
+        "a.txt",
+        "a",
+        "jpg",
+        "a.jpg ",
+        "a.jpgx",
+        "a.jpg.xmp",
+        "a.jpg\n",
+        "",
+    ],
 )
 def test_everything_else_is_none_of_our_business(name: str) -> None:
     assert BUILT_IN.file(name) == "its name has no image extension"

@@ -70,9 +70,7 @@ class Desk:
     def write_sidecar(self, sha256: str = HASH, *, into: Path | None = None) -> None:
         status = self.image.stat()
         with opened_folder(into or self.folder) as fd:
-            write_sidecar(
-                self.name, sha256, stamp=stamp_of(status), mode=status.st_mode, folder=fd
-            )
+            write_sidecar(self.name, sha256, stamp=stamp_of(status), mode=status.st_mode, folder=fd)
 
     def write_note(self, text: str = "Why: because.", *, into: Path | None = None) -> None:
         status = self.image.stat()

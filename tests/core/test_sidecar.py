@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from tests.core.factories import HARD_NAMES, HASH, NAMES, OTHER_HASH, PROPERTY
 from tests.sandbox.client import sha256
-from watcher.sidecar import MAX_LINE, NAME_MAX, ForeignRecord, claimed_hash, line_length, sidecar_line
+from watcher.sidecar import (
+    MAX_LINE,
+    NAME_MAX,
+    ForeignRecord,
+    claimed_hash,
+    line_length,
+    sidecar_line,
+)
 
 HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
