@@ -50,6 +50,10 @@ class Candidate:
     hashed: Hashed | None = None
     attempts: int = 0
     """Failed attempts in a row."""
+    passes: int | None = None
+    """How often the service had answered well when this file first failed for its sake."""
+    probe: bool = False
+    """It was let through a closed gate and must be given back to it."""
     said: str = ""
     """Why it waits, as last said in the log."""
     due: float | None = field(default=None, repr=False)
@@ -76,6 +80,7 @@ class Backlog:
         self._earlier = threading.Condition(self._lock)
         self._entries: dict[tuple[Share, str], Candidate] = {}
         self._ready: tuple[deque[Candidate], ...] = tuple(deque() for _ in Priority)
+        self._held: dict[str, deque[Candidate]] = {}
         self._waiting: list[tuple[float, int, Candidate]] = []
         self._ticket = 0
         self._fresh = 0
@@ -162,6 +167,34 @@ class Backlog:
             candidate.priority = Priority.RECHECK
             candidate.attempts += 1
         self.later(candidate, seconds)
+
+    def hold(self, candidate: Candidate, organization: str, *, last: bool = False) -> None:
+        """Keep the candidate back until `release`; with `last`, behind all others."""
+        with self._lock:
+            candidate.held = False
+            candidate.due = None
+            if last:
+                self._fresh -= candidate.priority is Priority.FRESH
+                candidate.priority = Priority.RECHECK
+            self._held.setdefault(organization, deque()).append(candidate)
+
+    def release(self, organization: str, at_most: int | None = None) -> int:
+        """Hand out again `at_most` of those kept back, most urgent first; how many there were."""
+        with self._lock:
+            held = self._held.get(organization)
+            if not held:
+                return 0
+            if at_most is None or at_most >= len(held):
+                released = list(held)
+                held.clear()
+            else:
+                # Sorting is stable: of equal urgency, whoever came first.
+                ordered = sorted(held, key=lambda candidate: candidate.priority)
+                released, rest = ordered[:at_most], ordered[at_most:]
+                self._held[organization] = deque(rest)
+            for candidate in released:
+                self._make_ready(candidate)
+            return len(released)
 
     # Time, under the lock.
 

@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 from watcher import __version__
 from watcher.backlog import Backlog
 from watcher.conditions import Conditions
+from watcher.gates import Gates
 from watcher.intake import Intake
 from watcher.mounts import mount_of
 from watcher.observer import Observer
@@ -29,6 +30,7 @@ from watcher.progress import Display
 from watcher.scans import ScanLog
 from watcher.share import Share
 from watcher.tally import Tally
+from watcher.trouble import STUCK_SECONDS
 
 SHUTDOWN_SECONDS = 25.0
 """What is in flight at SIGTERM has so long; the rest is found again at the next start."""
@@ -54,6 +56,7 @@ class Daemon:
         *,
         shares: tuple[Share, ...],
         backlog: Backlog,
+        gates: Gates,
         conditions: Conditions,
         tally: Tally,
         scans: ScanLog,
@@ -65,6 +68,7 @@ class Daemon:
     ) -> None:
         self._shares = shares
         self._backlog = backlog
+        self._gates = gates
         self._conditions = conditions
         self._tally = tally
         self._scans = scans
@@ -147,12 +151,13 @@ class Daemon:
 
     def _main_loop(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
+            self._gates.let_through()
             self._display.show(self._tally.counts)
             if self._once and self._nothing_left():
                 return
 
     def _nothing_left(self) -> bool:
-        if self._held():
+        if self._held() or self._gates.closed_seconds() > STUCK_SECONDS:
             return True
         return not any(thread.is_alive() for thread in self._scanning) and not len(self._backlog)
 

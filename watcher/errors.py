@@ -8,6 +8,7 @@
     |   +-- RecordUnwritable      full, read-only, over quota, not permitted
     +-- ServiceError
         +-- ServiceTrouble        the service or the way to it: try again
+        |   +-- CertificateRefused    nobody knows who answers; nothing was sent
         +-- LoginNeeded           no token, or one that is refused             exit 77
         +-- AccessDenied          the organization or its permissions
 
@@ -54,6 +55,10 @@ class ServiceTrouble(ServiceError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class CertificateRefused(ServiceTrouble):
+    """The other side's certificate is not believed, so nothing at all was sent to it."""
 
 
 class LoginNeeded(ServiceError):

@@ -23,6 +23,7 @@ from watcher.outcomes import (
     AlreadyKnown,
     Changed,
     Gone,
+    Held,
     NotSettled,
     Outcome,
     Rehearsed,
@@ -31,6 +32,7 @@ from watcher.outcomes import (
     Standing,
     Uploaded,
 )
+from watcher.pace import NoPace, Pace
 from watcher.record import (
     LONGEST_NAME,
     NOTE,
@@ -72,7 +74,8 @@ class OpenFile:
 class Journey:
     """Takes one candidate at a time; owned by one worker.
 
-    `uploads` is entered while a file is sent: it bounds how many are at once.
+    `uploads` is entered while a file is sent: it bounds how many are at once; `pace` is the
+    bandwidth cap. `admits` tells whether the service may be asked now.
     """
 
     def __init__(
@@ -82,12 +85,16 @@ class Journey:
         settling: Settling,
         claims: Claims,
         uploads: AbstractContextManager[object],
+        pace: Pace | NoPace,
+        admits: Callable[[Candidate], bool],
         now: Callable[[], Moment],
     ) -> None:
         self._service = service
         self._settling = settling
         self._claims = claims
         self._uploads = uploads
+        self._pace = pace
+        self._admits = admits
         self._now = now
 
     def take(self, candidate: Candidate) -> Outcome:
@@ -210,16 +217,21 @@ class Journey:
         """The service has the content at the end, or the file is rejected, or it raises."""
         image, sha256, size = hashed.image, hashed.sha256, file.stamp.size
         if file.recorded == sha256:
-            done = AlreadyKnown(image, sha256, size, restamped=True)
+            done = AlreadyKnown(image, sha256, size, how="sidecar_restamped")
             return self._recorded(candidate, file, sha256) or done
         organization = candidate.share.organization
         with self._claims.claim(sha256, organization) as claim:
             if claim == "taken":
                 return NotSettled("equal_content_under_way", EQUAL_CONTENT_SECONDS)
-            if claim == "done" or self._service.knows(sha256, organization=organization):
+            if claim == "done":
+                done = AlreadyKnown(image, sha256, size, how="equal_content")
+                return self._recorded(candidate, file, sha256) or done
+            if not self._admits(candidate):
+                return Held()
+            if self._service.knows(sha256, organization=organization):
                 done = AlreadyKnown(image, sha256, size)
                 return self._recorded(candidate, file, sha256) or done
-            body = FileBody(file.fd, size, name=file.name, form=image.format)
+            body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             with self._uploads:
                 answer = self._service.upload(body, organization=organization)
             if stamp_of(os.fstat(file.fd)) != file.stamp:

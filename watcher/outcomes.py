@@ -5,7 +5,7 @@ that something failed which is not the file.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from watcher.inspection import Image
 
@@ -31,13 +31,13 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyKnown:
-    """The service had the content; the sidecar is written. `restamped`: our own record said so
-    already and only its stamp was old, so the service was not asked."""
+    """The service has the content; the sidecar is written. `how` we know: it was `asked`; our own
+    sidecar said so and only its stamp was old; or equal content was confirmed moments ago."""
 
     image: Image
     sha256: str
     size: int
-    restamped: bool = False
+    how: Literal["asked", "sidecar_restamped", "equal_content"] = "asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class NotSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Ready to be sent, but the service is not to be asked just now (see `gate`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """The file changed while it was on its way: start over at once."""
 
@@ -83,4 +88,6 @@ class Rehearsed:
     size: int
 
 
-Outcome = Uploaded | AlreadyKnown | Rejected | Standing | NotSettled | Changed | Gone | Rehearsed
+Outcome = (
+    Uploaded | AlreadyKnown | Rejected | Standing | NotSettled | Held | Changed | Gone | Rehearsed
+)

@@ -19,9 +19,8 @@ from urllib.parse import urlencode
 from watcher.connection import Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
-
-PIECE = 1 << 20
-"""Bytes read and sent at a time: 1 MiB costs 0.4 CPU seconds a GB, 64 KiB twice that."""
+from watcher.pace import NoPace, Pace
+from watcher.tree import reading
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "jpeg": "image/jpeg",
@@ -159,7 +158,10 @@ class FileBody:
     was really sent is proved by the hash that the service returns.
     """
 
-    def __init__(self, fd: int, size: int, *, name: str, form: Format) -> None:
+    def __init__(
+        self, fd: int, size: int, *, name: str, form: Format, pace: Pace | NoPace | None = None
+    ) -> None:
+        self._pace = pace or NoPace()
         self.boundary = secrets.token_hex(16)
         self._fd = fd
         self._size = size
@@ -176,7 +178,7 @@ class FileBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """The body from its beginning; a small file in one piece, which is one packet less."""
-        if self._size <= PIECE:
+        if self._size <= self._pace.piece:
             yield b"".join((self._head, *self._pieces(), self._tail))
             return
         yield self._head
@@ -186,7 +188,10 @@ class FileBody:
     def _pieces(self) -> Iterator[bytes]:
         offset = 0
         while offset < self._size:
-            data = os.pread(self._fd, min(PIECE, self._size - offset), offset)
+            wanted = min(self._pace.piece, self._size - offset)
+            self._pace.keep(wanted)
+            with reading():
+                data = os.pread(self._fd, wanted, offset)
             if not data:
                 raise FileShrank
             offset += len(data)

@@ -126,6 +126,7 @@ class Upload(_Section):
     """How much of that is sent at once."""
 
     parallel: Annotated[int, Field(ge=1, le=256)] = 8
+    max_mbit_per_second: Annotated[float, Field(ge=0, le=100_000)] = 0
 
 
 class Log(_Section):

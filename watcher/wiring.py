@@ -15,11 +15,13 @@ from watcher.claims import Claims
 from watcher.conditions import Conditions
 from watcher.connection import Connection, WireTransport, trust
 from watcher.daemon import Daemon
-from watcher.disposition import Disposition, never, when_stuck
+from watcher.disposition import Disposition
 from watcher.errors import ConfigurationError
+from watcher.gates import Gates
 from watcher.ignores import Ignores
 from watcher.intake import Intake
 from watcher.journey import Journey
+from watcher.pace import NoPace, Pace
 from watcher.pool import Pool, Way
 from watcher.progress import Bar, Census, Display, Lines, Nothing
 from watcher.scans import ScanLog
@@ -29,6 +31,7 @@ from watcher.settling import Moment, Settling
 from watcher.share import Share
 from watcher.tally import Tally
 from watcher.tokens import GivenToken, RefreshedTokens, TokenStore
+from watcher.trouble import Trouble
 
 USER_AGENT = f"autoretouch-watcher/{__version__}"
 
@@ -54,6 +57,7 @@ def build(
         incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
     )
     backlog = Backlog(clock=time.monotonic)
+    gates = Gates(backlog)
     conditions, tally = Conditions(log), Tally()
     scans = ScanLog(log, conditions)
 
@@ -70,6 +74,7 @@ def build(
     return Daemon(
         shares=shares,
         backlog=backlog,
+        gates=gates,
         conditions=conditions,
         tally=tally,
         scans=scans,
@@ -77,13 +82,20 @@ def build(
         pool=Pool(
             settings.workers.count,
             backlog=backlog,
-            ways=_ways(settings, settling, tokens, new_connection, rehearsal=rehearsal),
+            ways=_ways(settings, settling, tokens, new_connection, gates, rehearsal=rehearsal),
             verdicts=Disposition(
                 backlog=backlog,
+                gates=gates,
                 log=log,
                 conditions=conditions,
                 tally=tally,
-                give_up=when_stuck if once else never,
+                trouble=Trouble(
+                    backlog=backlog,
+                    gates=gates,
+                    log=log,
+                    conditions=conditions,
+                    patient=not once,
+                ),
             ),
         ),
         log=log,
@@ -174,12 +186,15 @@ def _ways(
     settling: Settling,
     tokens: Tokens,
     connect: Callable[[], Connection],
+    gates: Gates,
     *,
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
     claims = Claims(time.monotonic)
     uploads = threading.BoundedSemaphore(settings.upload.parallel)
+    cap = settings.upload.max_mbit_per_second * 1e6 / 8
+    pace = Pace(cap, clock=time.monotonic, wait=threading.Event().wait) if cap else NoPace()
 
     @contextmanager
     def way() -> Iterator[Way]:
@@ -189,6 +204,8 @@ def _ways(
                 settling=settling,
                 claims=claims,
                 uploads=uploads,
+                pace=pace,
+                admits=gates.admits,
                 now=lambda: Moment(time.monotonic(), time.time_ns()),
             )
             yield journey.rehearse if rehearsal else journey.take

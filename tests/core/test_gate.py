@@ -1,0 +1,175 @@
+"""The gate: an outage costs the service little, recovery does not run it over."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from watcher.gate import IN_A_ROW, LONGEST_ASKED_SECONDS, LONGEST_PROBE_SECONDS, Gate
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def gate_at(time: Time, chance: float = 0.5) -> Gate:
+    return Gate(clock=time, chance=lambda: chance)
+
+
+def closed_gate(time: Time, chance: float = 0.5) -> Gate:
+    gate = gate_at(time, chance)
+    for who in range(IN_A_ROW):
+        gate.failed(who, probe=False)
+    return gate
+
+
+def test_one_file_that_keeps_failing_does_not_close_it() -> None:
+    gate = gate_at(Time())
+    for _ in range(50):
+        gate.failed("the same", probe=False)
+        assert gate.admits() == "everybody"
+
+
+def test_different_files_that_fail_in_a_row_close_it() -> None:
+    assert closed_gate(Time()).admits() == "nobody"
+
+
+def test_a_success_in_between_keeps_it_open() -> None:
+    gate = gate_at(Time())
+    for who in range(30):
+        gate.failed(who, probe=False)
+        gate.failed(who + 100, probe=False)
+        gate.passed(probe=False)
+    assert gate.state == "open"
+
+
+def test_a_missing_token_shuts_it_at_once() -> None:
+    gate = gate_at(Time())
+    gate.shut(probe=False)
+    assert gate.admits() == "nobody"
+
+
+def test_one_probe_at_a_time_while_it_is_closed() -> None:
+    time = Time()
+    gate = closed_gate(time)
+    time.now += LONGEST_PROBE_SECONDS
+    assert [gate.admits() for _ in range(5)] == ["probe", *["nobody"] * 4]
+
+
+def test_a_probe_that_was_not_used_leaves_its_place_to_another() -> None:
+    time = Time()
+    gate = closed_gate(time)
+    time.now += LONGEST_PROBE_SECONDS
+    assert gate.admits() == "probe"
+    gate.unused()
+    assert gate.admits() == "probe"
+
+
+def test_what_the_service_asks_for_is_kept_to_and_clamped() -> None:
+    time = Time()
+    gate = closed_gate(time)
+    time.now += LONGEST_PROBE_SECONDS
+    assert gate.admits() == "probe"
+    gate.failed("probe", probe=True, at_least=365 * 86400.0)
+    time.now += LONGEST_ASKED_SECONDS - 1
+    assert gate.admits() == "nobody"
+    time.now += 1
+    assert gate.admits() == "probe"
+
+
+def test_recovery_opens_step_by_step() -> None:
+    time = Time()
+    gate = closed_gate(time)
+    time.now += LONGEST_PROBE_SECONDS
+    assert gate.admits() == "probe"
+    gate.passed(probe=True)
+    assert (gate.state, gate.places()) == ("recovering", 2)
+    assert [gate.admits() for _ in range(3)] == ["probe", "probe", "nobody"]
+    gate.passed(probe=True)
+    assert gate.places() == 2
+    gate.nobody_is_held()
+    assert (gate.state, gate.closed_seconds) == ("open", 0.0)
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=200))
+def test_an_hour_of_outage_costs_a_few_probes_a_minute(chances: list[float]) -> None:
+    time = Time()
+    draw = iter(chances * 1000)
+    gate = Gate(clock=time, chance=lambda: next(draw))
+    for who in range(IN_A_ROW):
+        gate.failed(who, probe=False)
+    probes = 0
+    for _ in range(36_000):
+        time.now += 0.1
+        if gate.admits() == "probe":
+            probes += 1
+            gate.failed(f"probe {probes}", probe=True)
+    assert probes <= 6 + 3600 / (LONGEST_PROBE_SECONDS / 2)
+    assert probes >= 3600 / LONGEST_PROBE_SECONDS - 1
+
+
+class Outage(RuleBasedStateMachine):
+    """Files come and go while the service is up or down; the gate never wedges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = Time()
+        self.gate = gate_at(self.time)
+        self.up = True
+        self.asking: list[tuple[int, bool]] = []
+        self.number = 0
+
+    @rule(seconds=st.floats(0.01, 60))
+    def time_passes(self, seconds: float) -> None:
+        self.time.now += seconds
+
+    @rule(up=st.booleans())
+    def service_changes(self, up: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
+        self.up = up
+
+    @rule()
+    def a_file_wants_to_ask(self) -> None:
+        answer = self.gate.admits()
+        if answer != "nobody":
+            self.number += 1
+            self.asking.append((self.number, answer == "probe"))
+
+    @precondition(lambda self: self.asking)
+    @rule(used=st.booleans())
+    def a_file_is_answered(self, used: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
+        who, probe = self.asking.pop(0)
+        if probe and not used:
+            self.gate.unused()
+        elif self.up:
+            self.gate.passed(probe=probe)
+        else:
+            self.gate.failed(who, probe=probe)
+
+    @rule()
+    def nobody_is_held(self) -> None:
+        self.gate.nobody_is_held()
+
+    @invariant()
+    def only_one_probe_in_a_closed_gate(self) -> None:
+        if self.gate.state == "closed":
+            assert self.gate.places() <= 1
+
+    def teardown(self) -> None:
+        """Whatever happened, when the service is back everybody gets through in the end."""
+        self.up = True
+        for who, probe in self.asking:
+            self.gate.failed(who, probe=probe)
+        for _ in range(100):
+            self.time.now += LONGEST_PROBE_SECONDS
+            answer = self.gate.admits()
+            if answer != "nobody":
+                self.gate.passed(probe=answer == "probe")
+        assert self.gate.admits() != "nobody"
+        self.gate.nobody_is_held()
+        assert self.gate.state == "open"
+
+
+TestOutage = Outage.TestCase

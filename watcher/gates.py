@@ -1,0 +1,57 @@
+"""Who is held at which gate, and who is let through: between the gates and the backlog."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from watcher.backlog import Backlog, Candidate
+from watcher.gate import Gate
+
+
+class Gates:
+    """A gate for each organization that files go to. Thread-safe; its lock guards the table."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._backlog = backlog
+        self._clock = clock
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._gates: dict[str, Gate] = {}
+
+    def of(self, candidate: Candidate) -> Gate:
+        """The gate that this candidate has to pass."""
+        organization = candidate.share.organization
+        with self._lock:
+            gate = self._gates.get(organization)
+            if gate is None:
+                gate = self._gates[organization] = Gate(clock=self._clock, chance=self._chance)
+            return gate
+
+    def admits(self, candidate: Candidate) -> bool:
+        """Whether it may ask the service now; remembered in the candidate if it is a probe."""
+        admitted = self.of(candidate).admits()
+        candidate.probe = admitted == "probe"
+        return admitted != "nobody"
+
+    def any_closed(self) -> bool:
+        """Whether anything is held for the service's sake."""
+        return any(gate.state == "closed" for gate in tuple(self._gates.values()))
+
+    def closed_seconds(self) -> float:
+        """For how long nothing has got through the gate that has been closed longest."""
+        return max((gate.closed_seconds for gate in tuple(self._gates.values())), default=0.0)
+
+    def let_through(self) -> None:
+        """Hands out again as many of those that are held as may try now."""
+        for organization, gate in tuple(self._gates.items()):
+            if gate.state == "open":
+                self._backlog.release(organization)
+            elif (places := gate.places()) and not self._backlog.release(organization, places):
+                gate.nobody_is_held()
