@@ -12,13 +12,30 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import h11
+import httpcore
 import httpx
 
-from watcher.errors import ConfigurationError, ServiceTrouble
-from watcher.wire import Wire
+from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
+from watcher.wire import BodyFailedError, Proxy, Wire
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""
+
+FOREIGN = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpx.CookieConflict,
+    h11.ProtocolError,
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+"""All that the libraries below raise; a test walks them and fails if one is missing. (`Wire` knows
+no httpcore, but the seam takes any transport of httpx.)"""
 
 MIN_BYTES_PER_SECOND = 16_000
 """The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
@@ -92,8 +109,10 @@ class Connection:
                 return _read(response)
             finally:
                 response.close()
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise ServiceTrouble(_in_words(error)) from error
+        except BodyFailedError as failed:
+            raise failed.error from None
+        except FOREIGN as error:
+            raise _translated(error, url) from error
 
     def __enter__(self) -> Self:
         return self
@@ -109,14 +128,22 @@ def _read(response: httpx.Response) -> Answer:
 
 
 class WireTransport(httpx.BaseTransport):
-    """httpx's seam over `Wire`. Owned by one thread; all requests must be for one host.
+    """httpx's seam over `Wire`. Owned by one thread; one connection to each host.
 
     Reads at most `MAX_ANSWER` bytes of an answer, and until the request's extension `deadline`.
+    `proxy_for` tells by which proxy a host is reached, None for directly.
     """
 
-    def __init__(self, *, ssl_context: ssl.SSLContext, silence: float) -> None:
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext,
+        silence: float,
+        proxy_for: Callable[[str], Proxy | None] = lambda _host: None,
+    ) -> None:
         self._ssl_context = ssl_context
         self._silence = silence
+        self._proxy_for = proxy_for
         self._wires: dict[tuple[str, int], Wire] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -162,6 +189,7 @@ class WireTransport(httpx.BaseTransport):
                 port,
                 ssl_context=self._ssl_context if secure else None,
                 silence=self._silence,
+                proxy=self._proxy_for(url.host) if secure else None,  # plain is for loopback alone
             )
         return wire
 
@@ -185,6 +213,29 @@ def trust(ca_file: str) -> ssl.SSLContext:
                 f"[api] ca_file: {ca_file!a} cannot be used: {error}. Give the path of a PEM file."
             ) from error
     return context
+
+
+def _translated(error: Exception, url: str) -> ServiceTrouble:
+    cause = _certificate_error(error)
+    if cause is None:
+        return ServiceTrouble(_in_words(error))
+    return CertificateRefused(
+        f"the certificate of {httpx.URL(url).host} is not trusted ({cause.verify_message}), so "
+        f"nothing was sent. {_REMEDIES.get(cause.verify_code, _OWN_AUTHORITY)}"
+    )
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__
+    return error
+
+
+_OWN_AUTHORITY = "If this network has a private certificate authority, name it in [api] ca_file."
+_CLOCK = "Check this machine's clock; if it is right, the other side has to renew it."
+_ADDRESS = "Check `url` in [api] and [auth]."
+_REMEDIES = {9: _CLOCK, 10: _CLOCK, 62: _ADDRESS, 64: _ADDRESS}
+"""By OpenSSL's X509_V_ERR: not valid yet, has expired, other host name, other IP address."""
 
 
 def _in_words(error: Exception) -> str:

@@ -11,8 +11,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -21,6 +22,8 @@ from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
 from watcher.pace import NoPace, Pace
 from watcher.tree import reading
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "jpeg": "image/jpeg",
@@ -48,14 +51,23 @@ class FileShrank(Exception):
     """The file became shorter while it was sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A token, and the organization that was chosen with it, "" if none was: together, because a
+    token must never be used for what belongs to another login."""
+
+    token: str = field(repr=False)
+    organization: str = ""
+
+
 class Tokens(Protocol):
     """Where access tokens come from; shared by all workers."""
 
-    def current(self) -> str:
-        """The token to use now; raises `LoginNeeded` or `ServiceTrouble`."""
+    def current(self) -> Access:
+        """What to use now; raises `LoginNeeded` or `ServiceTrouble`."""
         ...
 
-    def renewed(self, refused: str) -> str:
+    def renewed(self, refused: str) -> Access:
         """Another token than the one that was `refused`; raises like `current`."""
         ...
 
@@ -81,8 +93,7 @@ class Service:
 
         Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
         """
-        query = {"contentHash": sha256, **_organization(organization)}
-        answer = self._authorized("HEAD", query, {}, None)
+        answer = self._authorized("HEAD", organization, query={"contentHash": sha256})
         match answer.status:
             case 200:
                 return True
@@ -98,7 +109,7 @@ class Service:
         After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again.
         """
         headers = {"Content-Type": f"multipart/form-data; boundary={file.boundary}"}
-        answer = self._authorized("POST", _organization(organization), headers, file)
+        answer = self._authorized("POST", organization, headers=headers, body=file)
         match answer.status:
             case 200 | 201:
                 returned = hash_in(answer.body)
@@ -115,25 +126,29 @@ class Service:
     def _authorized(
         self,
         method: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        file: "FileBody | None",
+        organization: str,
+        *,
+        query: Mapping[str, str] = NOTHING,
+        headers: Mapping[str, str] = NOTHING,
+        body: "FileBody | bytes" = b"",
     ) -> Answer:
         """One request with a token; if that is refused, once more with another, and once more after
         an unexpected error."""
-        url = f"{self._upload_url}?{urlencode(query)}" if query else self._upload_url
 
-        def ask(token: str) -> Answer:
-            authorized = {**headers, "Authorization": f"Bearer {token}"}
-            return self._connection.exchange(method, url, headers=authorized, body=file or b"")
+        def ask(access: Access) -> Answer:
+            chosen = organization or access.organization
+            asked = {**query, "organization": chosen} if chosen else query
+            url = f"{self._upload_url}?{urlencode(asked)}" if asked else self._upload_url
+            authorized = {**headers, "Authorization": f"Bearer {access.token}"}
+            return self._connection.exchange(method, url, headers=authorized, body=body)
 
-        token = self._tokens.current()
-        answer = ask(token)
+        access = self._tokens.current()
+        answer = ask(access)
         if answer.status == 401:
-            token = self._tokens.renewed(token)
-            answer = ask(token)
+            access = self._tokens.renewed(access.token)
+            answer = ask(access)
         if answer.status == 500:
-            answer = ask(token)  # "unexpected" (documented): a single one says nothing yet
+            answer = ask(access)  # "unexpected" (documented): a single one says nothing yet
         if answer.status == 401:
             raise LoginNeeded("the service refuses the access token, a new one too")
         if answer.status == 403:
@@ -145,10 +160,6 @@ class Service:
             f"it answered {answer.status}: {message_in(answer)}",
             retry_after=retry_after(answer.headers.get("retry-after"), now=self._wall()),
         )
-
-
-def _organization(organization: str) -> Mapping[str, str]:
-    return {"organization": organization} if organization else {}
 
 
 class FileBody:

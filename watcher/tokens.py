@@ -7,135 +7,53 @@ disk before anything else happens.
 
 import hashlib
 import json
-import os
-import secrets
-import stat
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 from watcher.connection import Answer, Connection
-from watcher.errors import ConfigurationError, LoginNeeded, ServiceTrouble
-from watcher.service import message_in
+from watcher.errors import ConfigurationError, LoginNeeded, ServiceError, ServiceTrouble
+from watcher.service import Access, message_in
+from watcher.token_store import Stored, TokenStore, Version, fits_a_header
 
 EARLY_SECONDS = 300
 """An access token is renewed so long before it ends; a short one, halfway."""
 
+LONGEST_SECONDS = 366 * 86400
+
 ASSUMED_SECONDS = 3600
 """Lifetime of an access token whose answer does not say it (documented: 24 hours)."""
+
+REFUSED_SECONDS = 60
+"""A refresh token that the auth server called invalid is not shown to it again for so long."""
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class GivenToken:
     """An access token from the administrator, used as it is. Any thread may ask."""
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        self._access = Access(token)
 
-    def current(self) -> str:
+    def current(self) -> Access:
         """The token."""
-        return self._token
+        return self._access
 
-    def renewed(self, refused: str) -> str:  # noqa: ARG002 - the protocol's signature
+    def renewed(self, refused: str) -> Access:  # noqa: ARG002 - the protocol's signature
         """There is no other: raises `LoginNeeded`."""
         raise LoginNeeded("the access token that was given is refused; give a new one")
-
-
-class NoToken:
-    """Nothing was given: every question raises `LoginNeeded`."""
-
-    def current(self) -> str:
-        """Raises `LoginNeeded`."""
-        raise LoginNeeded("no token: set AUTORETOUCH_REFRESH_TOKEN or AUTORETOUCH_ACCESS_TOKEN")
-
-    def renewed(self, refused: str) -> str:  # noqa: ARG002 - the protocol's signature
-        """Raises `LoginNeeded`."""
-        return self.current()
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What the state directory keeps. `seed` is the SHA-256 of the refresh token that was given
-    at first: while the same one is given, the stored one, which may be its successor, is used.
-    `expires_at` (epoch seconds) is a little before the access token ends."""
-
-    refresh_token: str = field(repr=False)
-    access_token: str = field(default="", repr=False)
-    expires_at: float = 0.0
-    seed: str = ""
-
-
-class TokenStore:
-    """The file `token.json` in the state directory, mode 0600. Its user holds the lock."""
-
-    def __init__(self, state_dir: str) -> None:
-        self._folder = state_dir
-        self.path = os.path.join(state_dir, "token.json")
-
-    def read(self) -> Stored | None:
-        """What is stored, None if nothing is; raises `ConfigurationError` if others can read it or
-        it cannot be understood."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ConfigurationError(f"{self.path}: cannot be read: {error.strerror}") from error
-        with open(fd, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(fd).st_mode)
-            if mode & 0o077:
-                raise ConfigurationError(
-                    f"{self.path}: others can read it (mode {mode:04o}), so it is not used. Make "
-                    "sure that nobody has, then: chmod 600"
-                )
-            text = file.read(64 << 10)
-        stored = _understood(text)
-        if stored is None:
-            raise ConfigurationError(
-                f"{self.path}: cannot be understood. Delete it and sign in again."
-            )
-        return stored
-
-    def write(self, stored: Stored) -> None:
-        """Replaces what is stored, whole and on the disk when it returns. Raises `OSError`."""
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        temporary = f"{self.path}.{secrets.token_hex(8)}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(fd, "wb") as file:
-                values = {name: getattr(stored, name) for name in Stored.__slots__}
-                file.write(json.dumps(values).encode())
-                file.flush()
-                os.fsync(fd)
-            os.rename(temporary, self.path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _understood(text: bytes) -> Stored | None:
-    """What the store's file says. (No exception leaves: it would show the file's content.)"""
-    try:
-        stored = Stored(**json.loads(text))
-        plain = stored.refresh_token.isascii() and _fits_a_header(stored.access_token)
-        return stored if plain and isinstance(stored.expires_at, int | float) else None
-    except (ValueError, TypeError, AttributeError):
-        return None
 
 
 class RefreshedTokens:
     """Access tokens for a refresh token, renewed before their end and when one is refused.
 
-    Any worker may ask; the lock guards `_stored` and the connection to the auth server, so that all
-    workers together ask once.
+    Any worker may ask; the lock guards all that changes and the connection to the auth server, so
+    that all workers together ask once. What another process stores (`login`, `logout`) is noticed
+    with the next question.
     """
 
     def __init__(
@@ -153,75 +71,166 @@ class RefreshedTokens:
         self._token_url = url.rstrip("/") + "/oauth/token"
         self._client_id = client_id
         self._store = store
+        self._seed = seed_of(given)
+        self._given = Stored(refresh_token=given, seed=self._seed) if given else None
         self._wall = wall
         self._lock = threading.Lock()
-        stored = store.read()
-        seed = hashlib.sha256(given.encode()).hexdigest() if given else ""
-        if given and (stored is None or stored.seed != seed):
-            stored = Stored(refresh_token=given, seed=seed)
-        self._stored = stored
+        self._failures = 0
+        self._failure: ServiceError | None = None
+        self._refused: tuple[str, float] | None = None
+        self._unwritten = False
+        self._version: Version | None = store.version()
+        self._stored = store.read()
+        self._seeding = bool(given) and (self._stored is None or self._stored.seed != self._seed)
+        if self._seeding:
+            self._stored = self._given
 
-    def current(self) -> str:
+    def current(self) -> Access:
         """A token that has not ended."""
-        with self._lock:
-            if self._stored is None:
-                return NoToken().current()
-            if self._stored.access_token and self._wall() < self._stored.expires_at:
-                return self._stored.access_token
-            return self._refresh(self._stored)
+        return self._asked(refused="")
 
-    def renewed(self, refused: str) -> str:
+    def renewed(self, refused: str) -> Access:
         """A token other than `refused`; another worker may have got it already."""
-        with self._lock:
-            if self._stored is None:
-                return NoToken().current()
-            if self._stored.access_token not in {"", refused}:
-                return self._stored.access_token
-            return self._refresh(self._stored)
+        return self._asked(refused=refused)
 
-    def _refresh(self, stored: Stored) -> str:
+    def _asked(self, *, refused: str) -> Access:
+        failures = self._failures
+        with self._lock:
+            if self._failure is not None and self._failures != failures:
+                raise _again(self._failure)  # it failed while this worker stood in line
+            try:
+                stored = self._as_it_is(refused) or self._from_store_or_server(refused)
+            except ServiceError as error:
+                self._failures += 1
+                self._failure = error
+                raise
+            self._failure = None
+            return Access(stored.access_token, stored.organization)
+
+    # Under the lock.
+
+    def _as_it_is(self, refused: str) -> Stored | None:
+        """What is in memory, None if something is to be done first."""
+        news = self._unwritten or self._store.version() != self._version
+        return None if news else self._usable(refused)
+
+    def _usable(self, refused: str) -> Stored | None:
+        """What is in memory, if its access token is of use."""
+        stored = self._stored
+        if stored is None or stored.access_token in {"", refused}:
+            return None
+        return stored if self._wall() < stored.expires_at else None
+
+    def _from_store_or_server(self, refused: str) -> Stored:
+        with self._store.held():
+            self._look()
+            if self._stored is None:
+                raise LoginNeeded(
+                    "no token: sign in with `autoretouch-watcher login`, or set "
+                    "AUTORETOUCH_REFRESH_TOKEN or AUTORETOUCH_ACCESS_TOKEN"
+                )
+            if self._unwritten:
+                self._keep(self._stored)
+            if self._seeding:
+                self._seeding = False
+                with suppress(ServiceTrouble):  # told when something would be lost by it
+                    self._keep(self._stored)
+            return self._usable(refused) or self._refresh(self._stored)
+
+    def _look(self) -> None:
+        """Takes over what another process has stored or removed: it is newer than what we have, and
+        than what was given at the start."""
+        version = self._store.version()
+        if version == self._version:
+            return
+        try:
+            found = self._store.read()
+        except ConfigurationError as error:
+            raise LoginNeeded(str(error)) from error
+        self._stored = replace(found, seed=self._seed or found.seed) if found else self._given
+        self._seeding = self._stored != found
+        self._version = version
+        self._unwritten = False
+        self._refused = None
+
+    def _refresh(self, stored: Stored) -> Stored:
+        now = self._wall()
+        if self._refused and self._refused[0] == stored.refresh_token:
+            if 0 <= now - self._refused[1] < REFUSED_SECONDS:
+                raise _ended()
+            self._refused = None
         form = {
             "grant_type": "refresh_token",
             "refresh_token": stored.refresh_token,
             "client_id": self._client_id,
         }
         answer = self._connection.exchange(
-            "POST",
-            self._token_url,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(form).encode("ascii"),
+            "POST", self._token_url, headers=FORM, body=urlencode(form).encode("ascii")
         )
-        said = _json(answer)
-        token = said.get("access_token")
-        if not isinstance(token, str) or not _fits_a_header(token):
-            token = ""
-        if answer.status != 200 or not token:
-            if said.get("error") == "invalid_grant":
-                raise LoginNeeded("the refresh token has ended or was revoked")
-            raise ServiceTrouble(f"the auth server answered {answer.status}: {message_in(answer)}")
-        lasts = said.get("expires_in")
-        lasts = lasts if isinstance(lasts, int | float) and lasts > 0 else ASSUMED_SECONDS
-        following = said.get("refresh_token")
-        self._stored = Stored(
-            refresh_token=following
-            if isinstance(following, str) and following
-            else stored.refresh_token,
-            access_token=token,
-            expires_at=self._wall() + lasts - min(EARLY_SECONDS, lasts / 2),
-            seed=stored.seed,
-        )
-        self._store.write(self._stored)
-        return token
+        if answer.status != 200 and object_in(answer).get("error") == "invalid_grant":
+            self._refused = stored.refresh_token, now
+            raise _ended()
+        following = granted(answer, now=now, before=stored)
+        self._stored = following
+        self._unwritten = following.refresh_token != stored.refresh_token
+        with nullcontext() if self._unwritten else suppress(ServiceTrouble):
+            self._keep(following)
+        return following
+
+    def _keep(self, stored: Stored) -> None:
+        """Nothing is done with a token whose loss would end the login before it is on the disk."""
+        try:
+            self._store.write(stored)
+        except OSError as error:
+            raise ServiceTrouble(
+                f"{self._store.path}: the token cannot be stored: {error.strerror}"
+            ) from error
+        self._version = self._store.version()
+        self._unwritten = False
 
 
-def _fits_a_header(token: str) -> bool:
-    """What does not, httpx would refuse with an error that shows it. "" is no token, but fits."""
-    return token.isascii() and token.isprintable() and " " not in token
+def seed_of(given: str | None) -> str:
+    """How a refresh token that was given is remembered; "" for none."""
+    return hashlib.sha256(given.encode()).hexdigest() if given else ""
 
 
-def _json(answer: Answer) -> Mapping[str, Any]:
+def granted(answer: Answer, *, now: float, before: Stored) -> Stored:
+    """What is to be stored after an answer of the auth server with tokens (RFC 6749, 5.1).
+
+    Where it gives no new refresh token, the one `before` stays. Raises `ServiceTrouble`.
+    """
+    said = object_in(answer)
+    token = said.get("access_token")
+    if answer.status != 200 or not isinstance(token, str) or not token or not fits_a_header(token):
+        raise ServiceTrouble(f"the auth server answered {answer.status}: {message_in(answer)}")
+    lasts = said.get("expires_in")
+    told = isinstance(lasts, int | float) and lasts > 0
+    lasts = min(lasts, LONGEST_SECONDS) if told else ASSUMED_SECONDS
+    following = said.get("refresh_token")
+    usable = isinstance(following, str) and following.isascii() and following
+    return replace(
+        before,
+        refresh_token=usable or before.refresh_token,
+        access_token=token,
+        expires_at=now + lasts - min(EARLY_SECONDS, lasts / 2),
+    )
+
+
+def object_in(answer: Answer) -> Mapping[str, Any]:
+    """The JSON object that an answer holds, empty if it holds none."""
     try:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _ended() -> LoginNeeded:
+    return LoginNeeded("the refresh token has ended or was revoked; sign in again")
+
+
+def _again(failure: ServiceError) -> ServiceError:
+    """The same failure for another thread: an exception belongs to the one that raised it."""
+    if isinstance(failure, ServiceTrouble):
+        return type(failure)(str(failure), retry_after=failure.retry_after)
+    return type(failure)(str(failure))

@@ -9,7 +9,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import h11
@@ -35,11 +36,29 @@ class TooLateError(TimeoutError):
     """The exchange as a whole took too long, though the other side was never silent for long."""
 
 
+class BodyFailedError(Exception):
+    """What was to be sent could not be got; `error` says why. It is not the connection's fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where to ask for a tunnel; `authorization` is a header's value, "" for none."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
+
+
 class Wire:
     """A connection to one host, made when it is needed and kept while both sides agree to.
 
     Owned by one thread. Times are in seconds of `clock`. Raises `OSError` (`TimeoutError` and
-    `ssl.SSLError` among them) and `h11.ProtocolError`; after either the connection is closed.
+    `ssl.SSLError` among them), `h11.ProtocolError` and `BodyFailedError`; after each of them the
+    connection is closed.
     """
 
     def __init__(
@@ -49,10 +68,12 @@ class Wire:
         *,
         ssl_context: ssl.SSLContext | None,
         silence: float,
+        proxy: Proxy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ssl_context` is None for plain HTTP; `silence` bounds each wait for the other side."""
         self._address = (host, port)
+        self._proxy = proxy
         self._ssl_context = ssl_context
         self._silence = silence
         self._clock = clock
@@ -64,20 +85,59 @@ class Wire:
         if self._socket is not None and not _has_something_to_say(self._socket):
             return
         self.close()
-        plain = socket.create_connection(self._address, self._wait(deadline))
         try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._ssl_context is None:
-                self._socket = plain
-            else:
-                plain.settimeout(self._wait(deadline))
+            self._socket = self._opened(deadline)
+            if self._proxy is not None:
+                self._tunnel(self._proxy, deadline)
+            if self._ssl_context is not None:
+                self._socket.settimeout(self._wait(deadline))
                 self._socket = self._ssl_context.wrap_socket(
-                    plain, server_hostname=self._address[0]
+                    self._socket, server_hostname=self._address[0]
                 )
+        except ValueError as error:  # a name that no host can have
+            self.close()
+            raise ConnectionError(str(error)) from error
         except BaseException:
-            plain.close()
+            self.close()
             raise
         self._protocol = h11.Connection(h11.CLIENT)
+
+    def _opened(self, deadline: float) -> socket.socket:
+        """A connection to the first address that answers, all of them before the deadline."""
+        host, port = (self._proxy.host, self._proxy.port) if self._proxy else self._address
+        failed: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            opened = socket.socket(family, kind, protocol)
+            try:
+                opened.settimeout(self._wait(deadline))
+                opened.connect(address)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                opened.close()
+                failed = failed or error
+            else:
+                return opened
+        raise failed or ConnectionError("its name has no address")
+
+    def _tunnel(self, proxy: Proxy, deadline: float) -> None:
+        """Asks the proxy to connect us (RFC 9110, 9.3.6). It sees the name of the host, no more."""
+        host, port = self._address
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        headers = [("Host", target)]
+        if proxy.authorization:
+            headers.append(("Proxy-Authorization", proxy.authorization))
+        self._protocol = h11.Connection(h11.CLIENT)
+        request = h11.Request(method="CONNECT", target=target, headers=headers)
+        try:
+            asked = self._protocol.send(request) or b""
+            self._write(asked + (self._protocol.send(h11.EndOfMessage()) or b""), deadline)
+            status = self._head(deadline).status_code
+        except h11.ProtocolError as error:
+            raise ConnectionError(f"the proxy: {error}") from error
+        if not 200 <= status < 300:
+            raise ConnectionError(f"the proxy answered {status}")
 
     def exchange(
         self, request: h11.Request, body: Iterable[bytes], *, at_most: int, deadline: float
@@ -111,7 +171,7 @@ class Wire:
 
     def _send(self, request: h11.Request, body: Iterable[bytes], deadline: float) -> None:
         waiting = self._protocol.send(request) or b""
-        for piece in body:
+        for piece in _pieces_of(body):
             # In one packet with the headers if it is small; a large one is not copied for that.
             if len(waiting) + len(piece) <= RECEIVE:
                 waiting += self._protocol.send(h11.Data(data=piece)) or b""
@@ -174,6 +234,13 @@ class Wire:
         if left <= 0:
             raise TooLateError("no complete answer within the deadline")
         return min(self._silence, left)
+
+
+def _pieces_of(body: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from body
+    except Exception as error:
+        raise BodyFailedError(error) from error
 
 
 def _has_something_to_say(idle: socket.socket) -> bool:

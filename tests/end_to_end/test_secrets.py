@@ -99,10 +99,12 @@ def test_nothing_that_holds_a_token_shows_it_in_its_repr() -> None:
         [
             sys.executable,
             "-c",
-            "from watcher.tokens import GivenToken\n"
-            "from watcher.token_store import Stored\n"
-            "print(repr(GivenToken('planted-token')))\n"
-            "print(repr(Stored(refresh_token='planted-token', access_token='planted-token')))\n",
+            (
+                "from watcher.tokens import GivenToken\n"
+                "from watcher.token_store import Stored\n"
+                "print(repr(GivenToken('planted-token')))\n"
+                "print(repr(Stored(refresh_token='planted-token', access_token='planted-token')))"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -1,0 +1,96 @@
+"""Data sets: the same bytes each time, from a seed; random, so that nothing compresses."""
+
+import io
+import os
+import random
+import shutil
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+
+class DataSet(NamedTuple):
+    """`files` files of about `size` bytes; every `repeat`-th content is new."""
+
+    name: str
+    files: int
+    size: int
+    form: str = "jpg"
+    repeat: int = 1
+    known: bool = False
+    latency: float = 0.0
+
+
+FULL = (
+    DataSet("S", 5_000, 60_000),
+    DataSet("D", 5_000, 60_000, repeat=2),
+    DataSet("M", 600, 3_000_000),
+    DataSet("L", 40, 60_000_000, form="tif"),
+    DataSet("K", 5_000, 60_000, known=True, latency=0.05),
+)
+SHORT = tuple(data._replace(files=max(8, data.files // 10)) for data in FULL)
+
+FOLDER_FILES = 200
+
+
+def make(data: DataSet, root: Path) -> Path:
+    """The data set's folder below `root`, made if it is not there yet."""
+    folder = root / f"{data.name}-{data.files}-{data.size}-{data.repeat}"
+    done = folder / ".complete"
+    if done.exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    for number in range(data.files):
+        place = folder / f"{number // FOLDER_FILES:03}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"IMG_{number:05}.{data.form}").write_bytes(content(data, number // data.repeat))
+    done.touch()
+    return folder
+
+
+def content(data: DataSet, number: int) -> bytes:
+    """A whole image as our structural readers and a decoder's header parser see it."""
+    noise = random.Random(number).randbytes(data.size)
+    return _tiff(noise) if data.form == "tif" else _jpeg(noise)
+
+
+def _jpeg(noise: bytes) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (1000, 1000)).save(out, "JPEG")
+    header = out.getvalue()
+    scan = header.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(header[scan + 2 : scan + 4], "big")
+    return header[:start] + noise.replace(b"\xff", b"\xfe") + b"\xff\xd9"
+
+
+def _tiff(noise: bytes) -> bytes:
+    width = 4000
+    height = len(noise) // (3 * width)
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 8), (259, 3, 1, 1)]
+    entries += [(262, 3, 1, 2), (273, 4, 1, 8), (277, 3, 1, 3), (278, 4, 1, height)]
+    entries += [(279, 4, 1, width * height * 3)]
+    pixels = noise[: width * height * 3]
+    offset = 8 + len(pixels) + len(pixels) % 2
+    table = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", *entry) for entry in entries
+    )
+    pad = b"\0" * (len(pixels) % 2)
+    return struct.pack("<2sHI", b"II", 42, offset) + pixels + pad + table + b"\0" * 4
+
+
+def remove_records(folder: Path) -> None:
+    """As it was before any run."""
+    for path in folder.rglob("*.sha256"):
+        path.unlink()
+
+
+def images(folder: Path) -> list[Path]:
+    """The images, in order."""
+    return sorted(path for path in folder.rglob("IMG_*") if path.suffix in {".jpg", ".tif"})
+
+
+def total(folder: Path) -> int:
+    """Bytes of all images."""
+    return sum(os.path.getsize(path) for path in images(folder))
