@@ -168,33 +168,33 @@ class Backlog:
             candidate.attempts += 1
         self.later(candidate, seconds)
 
-    def hold(self, candidate: Candidate, organization: str, *, last: bool = False) -> None:
-        """Keep the candidate back until `release`; with `last`, behind all others."""
+    def hold(self, candidate: Candidate, organization: str, *, failed: bool = False) -> None:
+        """Keep the candidate back until `release`."""
         with self._lock:
-            candidate.held = False
-            candidate.due = None
-            if last:
-                self._fresh -= candidate.priority is Priority.FRESH
-                candidate.priority = Priority.RECHECK
+            candidate.held, candidate.due = False, None
+            candidate.attempts += failed
             self._held.setdefault(organization, deque()).append(candidate)
 
-    def release(self, organization: str, at_most: int | None = None) -> int:
-        """Hand out again `at_most` of those kept back, most urgent first; how many there were."""
+    def release(
+        self, organization: str, at_most: int | None = None, *, probing: bool = False
+    ) -> int:
+        """Hand out again `at_most` of those kept back, most urgent first; how many there were.
+
+        When `probing`, those that have failed least go first: what fails for its own sake must not
+        be the only one that tries.
+        """
         with self._lock:
-            held = self._held.get(organization)
+            held = self._held.pop(organization, None)
             if not held:
                 return 0
-            if at_most is None or at_most >= len(held):
-                released = list(held)
-                held.clear()
-            else:
-                # Sorting is stable: of equal urgency, whoever came first.
-                ordered = sorted(held, key=lambda candidate: candidate.priority)
-                released, rest = ordered[:at_most], ordered[at_most:]
-                self._held[organization] = deque(rest)
-            for candidate in released:
+            # Sorting is stable: of equal urgency, whoever came first.
+            ordered = sorted(held, key=_fewest_failures if probing else _urgency)
+            count = len(ordered) if at_most is None else at_most
+            if ordered[count:]:
+                self._held[organization] = deque(ordered[count:])
+            for candidate in ordered[:count]:
                 self._make_ready(candidate)
-            return len(released)
+            return len(ordered)
 
     # Time, under the lock.
 
@@ -237,3 +237,11 @@ class Backlog:
             self._closed = True
             for everybody in (self._something, self._room, self._earlier):
                 everybody.notify_all()
+
+
+def _urgency(candidate: Candidate) -> Priority:
+    return candidate.priority
+
+
+def _fewest_failures(candidate: Candidate) -> tuple[int, Priority]:
+    return candidate.attempts, candidate.priority

@@ -51,7 +51,10 @@ class Gates:
     def let_through(self) -> None:
         """Hands out again as many of those that are held as may try now."""
         for organization, gate in tuple(self._gates.items()):
-            if gate.state == "open":
-                self._backlog.release(organization)
-            elif (places := gate.places()) and not self._backlog.release(organization, places):
-                gate.nobody_is_held()
+            match gate.state:
+                case "open":
+                    self._backlog.release(organization)
+                case "closed" if gate.places():
+                    self._backlog.release(organization, 1, probing=True)
+                case "recovering" if not self._backlog.release(organization, gate.places()):
+                    gate.nobody_is_held()

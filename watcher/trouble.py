@@ -104,7 +104,7 @@ class Trouble:
         gate.failed((candidate.share, candidate.path), probe=probe, at_least=error.retry_after)
         if gate.state == "closed":
             self._conditions.begin("service_unavailable", "", str(error))
-            self._backlog.hold(candidate, candidate.share.organization, last=True)
+            self._backlog.hold(candidate, candidate.share.organization, failed=True)
             return False
         if candidate.passes is None:
             candidate.passes = gate.passes
@@ -126,7 +126,7 @@ class Trouble:
         probe, candidate.probe = candidate.probe, False
         self._gates.of(candidate).shut(probe=probe)
         self._conditions.begin(name, place, str(error))
-        self._backlog.hold(candidate, candidate.share.organization, last=True)
+        self._backlog.hold(candidate, candidate.share.organization, failed=True)
         return False
 
     def _probe_is_unused(self, candidate: Candidate) -> None:
