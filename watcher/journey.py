@@ -47,7 +47,7 @@ from watcher.record import (
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
 from watcher.settling import HOLED, TWICE, Moment, Settling, Writers, observe, writers
 from watcher.sidecar import NAME_MAX, ForeignRecord
-from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
+from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of, translated
 
 HASH_PIECE = 1 << 18
 """Bytes hashed at a time: SHA-256 is fastest with 256 KiB to 1 MiB."""
@@ -60,7 +60,8 @@ EQUAL_CONTENT_SECONDS = 0.1
 class OpenFile:
     """The one open file that a journey is about, as it was when it was opened.
 
-    `writers` is what the kernel said, `recorded` the hash that an old sidecar claims.
+    `writers` is what the kernel said; `recorded` the hash that an old sidecar claims, or that it is
+    none of ours.
     """
 
     fd: int
@@ -68,7 +69,7 @@ class OpenFile:
     stamp: Stamp
     mode: int
     writers: Writers
-    recorded: str | None
+    recorded: str | ForeignRecord | None
 
 
 class Journey:
@@ -99,6 +100,23 @@ class Journey:
 
     def take(self, candidate: Candidate) -> Outcome:
         """The whole way. Raises `errors.WatcherError` for what is not the file's fault."""
+        return self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
+
+    def rehearse(self, candidate: Candidate) -> Outcome:
+        """The way up to where something would be sent or written."""
+        return self._go(
+            candidate,
+            bring=lambda _, file, hashed: Rehearsed(hashed.image, file.stamp.size),
+            reject=lambda _, file, why: Rehearsed(why, file.stamp.size),
+        )
+
+    def _go(
+        self,
+        candidate: Candidate,
+        *,
+        bring: Callable[[Candidate, OpenFile, Hashed], Outcome],
+        reject: Callable[[Candidate, OpenFile, Rejected], Outcome],
+    ) -> Outcome:
         try:
             with self._opened(candidate) as file:
                 if not isinstance(file, OpenFile):
@@ -106,32 +124,15 @@ class Journey:
                 judged = self._judged(candidate, file)
                 match judged:
                     case Hashed():
-                        return self._brought_to_service(candidate, file, judged)
+                        return bring(candidate, file, judged)
                     case Rejected():
-                        return self._rejected(candidate, file, judged)
+                        return reject(candidate, file, judged)
                     case _:
                         return judged
         except NotThere:
             return Gone()
         except (FileShrank, FileExistsError, ForeignRecord):
             return Changed()  # under way; the next look finds out how
-
-    def rehearse(self, candidate: Candidate) -> Outcome:
-        """The way up to where something would be sent or written."""
-        try:
-            with self._opened(candidate) as file:
-                if not isinstance(file, OpenFile):
-                    return file
-                judged = self._judged(candidate, file)
-                match judged:
-                    case Hashed(image=image):
-                        return Rehearsed(image, file.stamp.size)
-                    case Rejected():
-                        return Rehearsed(judged, file.stamp.size)
-                    case _:
-                        return judged
-        except NotThere:
-            return Gone()
 
     # Settled, opened
 
@@ -143,7 +144,7 @@ class Journey:
         with share.tree.folder(folder) as images:
             status = look(name, images)
             with share.records(folder, images) as records:
-                state: State = "none" if records is None else state_of(status, name, records)
+                state = _state(status, name, records)
                 if state in {"uploaded", "rejected"}:
                     yield Standing(rejected=state == "rejected")
                     return
@@ -171,7 +172,7 @@ class Journey:
         if file.writers == "some":
             return NotSettled("being_written", self._settling.settle_seconds)
         times = TWICE if file.writers == "unknown" else 1
-        if os.lseek(file.fd, 0, os.SEEK_HOLE) < file.stamp.size:
+        if _has_hole(file):
             times = HOLED
         wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
         return NotSettled("quiet_time", wait) if wait else None
@@ -180,13 +181,13 @@ class Journey:
 
     def _judged(self, candidate: Candidate, file: OpenFile) -> Hashed | Rejected | Outcome:
         """What the content is and its hash, or why it goes no further. Sends and writes nothing."""
+        if len(os.fsencode(file.name)) > LONGEST_NAME:
+            return Rejected("name_too_long", f"{len(os.fsencode(file.name))} bytes")
+        if isinstance(file.recorded, ForeignRecord):
+            return Rejected("foreign_sidecar", f"another file named after it, ending in {SIDECAR}")
         known = candidate.hashed
         if known is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
-        if len(os.fsencode(file.name)) > LONGEST_NAME:
-            return Rejected("name_too_long", f"{len(os.fsencode(file.name))} bytes")
-        if file.recorded == _FOREIGN:
-            return Rejected("foreign_sidecar", f"another file named after it, ending in {SIDECAR}")
         with reading():
             verdict = inspect(file.fd, file.stamp.size)
             match verdict:
@@ -196,8 +197,8 @@ class Journey:
                     return self._still_arriving(candidate, file, found)
                 case Image():
                     sha256 = _sha256(file.fd)
-            if stamp_of(os.fstat(file.fd)) != file.stamp:
-                return Changed()
+        if not _unchanged(file):
+            return Changed()
         candidate.hashed = Hashed(file.stamp, verdict, sha256)
         return candidate.hashed
 
@@ -234,7 +235,7 @@ class Journey:
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             with self._uploads:
                 answer = self._service.upload(body, organization=organization)
-            if stamp_of(os.fstat(file.fd)) != file.stamp:
+            if not _unchanged(file):
                 return Changed()  # whatever was sent, it is not this file any more
             match answer:
                 case Refused(message):
@@ -254,7 +255,7 @@ class Journey:
             write_sidecar(file.name, sha256, stamp=file.stamp, mode=file.mode, folder=records)
             # A writer who came since the last look and set the time back would make this sidecar
             # look current. From here on the change time tells.
-            if stamp_of(os.fstat(file.fd)) != file.stamp:
+            if not _unchanged(file):
                 remove_sidecar(file.name, records)
                 return Changed()
         return None
@@ -289,15 +290,27 @@ class Journey:
                 yield records
 
 
-_FOREIGN = "foreign"
-"""Stands for the hash where the sidecar is not ours."""
+def _state(status: os.stat_result, name: str, records: int | None) -> State:
+    with translated(name):
+        return "none" if records is None else state_of(status, name, records)
 
 
-def _recorded(name: str, records: int | None) -> str | None:
+def _recorded(name: str, records: int | None) -> str | ForeignRecord | None:
     try:
         return None if records is None else recorded_hash(name, records)
-    except ForeignRecord:
-        return _FOREIGN
+    except ForeignRecord as foreign:
+        return foreign
+
+
+def _has_hole(file: OpenFile) -> bool:
+    # An empty file has no byte to ask about: lseek(2) then says ENXIO.
+    with reading():
+        return 0 < file.stamp.size > os.lseek(file.fd, 0, os.SEEK_HOLE)
+
+
+def _unchanged(file: OpenFile) -> bool:
+    with reading():
+        return stamp_of(os.fstat(file.fd)) == file.stamp
 
 
 def _sha256(fd: int) -> str:

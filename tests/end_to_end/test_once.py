@@ -176,6 +176,14 @@ def test_an_interrupted_copy_is_rejected_only_after_its_time(installed: Installa
     assert not installed.service.requests
 
 
+def test_an_empty_file_is_waited_for_and_then_rejected(installed: Installation) -> None:
+    installed.configure(incomplete=1.0)
+    installed.drop("IMG.jpg", b"")
+    result = installed.once()
+    assert [e["reason"] for e in result.named("rejected")] == ["incomplete"]
+    assert [e["found"] for e in result.named("rejected")] == ["it is empty"]
+
+
 def test_equal_files_at_the_same_moment_are_sent_once(installed: Installation) -> None:
     installed.service.latency_seconds = 0.1
     for number in range(30):
