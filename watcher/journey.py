@@ -7,11 +7,9 @@ decides what that means (`disposition`). Nothing is kept open or locked when a j
 the original is only ever read.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from watcher.backlog import Candidate, Hashed
@@ -19,6 +17,7 @@ from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
 from watcher.inspection import Image, Incomplete, Refusal, inspect
 from watcher.notes import note_text
+from watcher.openfile import OpenFile
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -28,7 +27,6 @@ from watcher.outcomes import (
     Outcome,
     Rehearsed,
     Rejected,
-    Stamp,
     Standing,
     Uploaded,
 )
@@ -45,31 +43,12 @@ from watcher.record import (
     write_sidecar,
 )
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
-from watcher.settling import HOLED, TWICE, Moment, Settling, Writers, observe, writers
+from watcher.settling import HOLED, TWICE, Moment, Settling, observe
 from watcher.sidecar import NAME_MAX, ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of, translated
 
-HASH_PIECE = 1 << 18
-"""Bytes hashed at a time: SHA-256 is fastest with 256 KiB to 1 MiB."""
-
 EQUAL_CONTENT_SECONDS = 0.1
 """How soon a file is looked at again whose content another file is just sending."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """The one open file that a journey is about, as it was when it was opened.
-
-    `writers` is what the kernel said; `recorded` the hash that an old sidecar claims, or that it is
-    none of ours.
-    """
-
-    fd: int
-    name: str
-    stamp: Stamp
-    mode: int
-    writers: Writers
-    recorded: str | ForeignRecord | None
 
 
 class Journey:
@@ -156,10 +135,7 @@ class Journey:
                 recorded = _recorded(name, records) if state == "stale" else None
             fd = open_regular(name, images)
         try:
-            with reading():
-                status = os.fstat(fd)
-                who = writers(fd)
-            file = OpenFile(fd, name, stamp_of(status), status.st_mode, who, recorded)
+            file = OpenFile.of(fd, name, recorded)
             yield self._at_rest(candidate, file, now) or file
         finally:
             os.close(fd)
@@ -172,7 +148,7 @@ class Journey:
         if file.writers == "some":
             return NotSettled("being_written", self._settling.settle_seconds)
         times = TWICE if file.writers == "unknown" else 1
-        if _has_hole(file):
+        if file.has_hole:
             times = HOLED
         wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
         return NotSettled("quiet_time", wait) if wait else None
@@ -196,8 +172,8 @@ class Journey:
                 case Incomplete(_, found):
                     return self._still_arriving(candidate, file, found)
                 case Image():
-                    sha256 = _sha256(file.fd)
-        if not _unchanged(file):
+                    sha256 = file.sha256()
+        if not file.unchanged:
             return Changed()
         candidate.hashed = Hashed(file.stamp, verdict, sha256)
         return candidate.hashed
@@ -235,7 +211,7 @@ class Journey:
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             with self._uploads:
                 answer = self._service.upload(body, organization=organization)
-            if not _unchanged(file):
+            if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more
             match answer:
                 case Refused(message):
@@ -255,7 +231,7 @@ class Journey:
             write_sidecar(file.name, sha256, stamp=file.stamp, mode=file.mode, folder=records)
             # A writer who came since the last look and set the time back would make this sidecar
             # look current. From here on the change time tells.
-            if not _unchanged(file):
+            if not file.unchanged:
                 remove_sidecar(file.name, records)
                 return Changed()
         return None
@@ -300,23 +276,3 @@ def _recorded(name: str, records: int | None) -> str | ForeignRecord | None:
         return None if records is None else recorded_hash(name, records)
     except ForeignRecord as foreign:
         return foreign
-
-
-def _has_hole(file: OpenFile) -> bool:
-    # An empty file has no byte to ask about: lseek(2) then says ENXIO.
-    with reading():
-        return 0 < file.stamp.size > os.lseek(file.fd, 0, os.SEEK_HOLE)
-
-
-def _unchanged(file: OpenFile) -> bool:
-    with reading():
-        return stamp_of(os.fstat(file.fd)) == file.stamp
-
-
-def _sha256(fd: int) -> str:
-    digest = hashlib.sha256()
-    offset = 0
-    while piece := os.pread(fd, HASH_PIECE, offset):
-        digest.update(piece)
-        offset += len(piece)
-    return digest.hexdigest()
