@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from watcher.errors import ConfigurationError, ServiceTrouble
 
@@ -161,10 +161,12 @@ def _give_to_owner_of(folder: str, fd: int) -> None:
 def _understood(text: bytes) -> Stored | None:
     """What the store's file says. (No exception leaves: it would show the file's content.)"""
     try:
-        stored = Stored(**json.loads(text))
+        values: dict[str, Any] = json.loads(text)
+        stored = Stored(**values)
         plain = stored.refresh_token.isascii() and fits_a_header(stored.access_token)
-        told = isinstance(stored.seed, str) and isinstance(stored.organization, str)
-        return stored if plain and told and isinstance(stored.expires_at, int | float) else None
+        number = isinstance(values.get("expires_at", 0), int | float)
+        text_only = all(isinstance(values.get(key, ""), str) for key in ("seed", "organization"))
+        return stored if plain and number and text_only else None
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 

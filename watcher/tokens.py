@@ -203,9 +203,10 @@ def granted(answer: Answer, *, now: float, before: Stored) -> Stored:
     token = said.get("access_token")
     if answer.status != 200 or not isinstance(token, str) or not token or not fits_a_header(token):
         raise ServiceTrouble(f"the auth server answered {answer.status}: {message_in(answer)}")
-    lasts = said.get("expires_in")
-    told = isinstance(lasts, int | float) and lasts > 0
-    lasts = min(lasts, LONGEST_SECONDS) if told else ASSUMED_SECONDS
+    told = said.get("expires_in")
+    lasts = float(ASSUMED_SECONDS)
+    if isinstance(told, int | float) and told > 0:
+        lasts = float(min(told, LONGEST_SECONDS))
     following = said.get("refresh_token")
     usable = isinstance(following, str) and following.isascii() and following
     return replace(

@@ -30,7 +30,8 @@ from watcher.settings import Settings
 from watcher.settling import Moment, Settling
 from watcher.share import Share
 from watcher.tally import Tally
-from watcher.tokens import GivenToken, RefreshedTokens, TokenStore
+from watcher.token_store import TokenStore
+from watcher.tokens import GivenToken, RefreshedTokens
 from watcher.trouble import Trouble
 
 USER_AGENT = f"autoretouch-watcher/{__version__}"

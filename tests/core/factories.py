@@ -1,11 +1,12 @@
-"""Stand-ins at the outer seams (clocks, chance, the log), and the few things that all tests make."""
+"""Stand-ins at the outer seams (clocks, chance, the log), and what all tests make."""
 
+import ctypes
 import os
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +105,6 @@ def a_connection(
     transport = WireTransport(
         ssl_context=ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         silence=timeout_seconds,
-        aside=nullcontext(),
     )
     return Connection(transport, timeout_seconds=timeout_seconds, user_agent="tests/1", **options)
 
@@ -206,3 +206,20 @@ def _target(fd: str) -> str | None:
         return os.readlink(f"/proc/self/fd/{fd}")
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def without_override() -> Iterator[None]:
+    """This thread without root's right to read and enter whatever it likes (capabilities(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+    sets = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0, os.strerror(ctypes.get_errno())
+    effective = sets[0]
+    sets[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())

@@ -28,7 +28,7 @@ from watcher.ignores import Ignores
 from watcher.record import write_note, write_sidecar
 from watcher.scan import Found, Unreadable, scan
 from watcher.share import Share
-from watcher.tree import NotThere, Tree, stamp_of
+from watcher.tree import NotThere, Tree, stamp_of, translated
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(
 
         def enter(self: Tree, name: str, above: int, *, create: bool) -> int:
             if name == "locked":
-                with scanning.translated(name):
+                with translated(name):
                     raise PermissionError(13, "Permission denied")
             return real(self, name, above, create=create)
 

@@ -10,7 +10,7 @@ from watcher import settings as module
 from watcher.errors import ConfigurationError
 from watcher.settings import Settings, load
 
-SECRET = "v1.TOP-SECRET-TOKEN"  # noqa: S105 - it is here to be looked for
+SECRET = "v1.TOP-SECRET-TOKEN"
 
 
 class Config:
@@ -155,7 +155,7 @@ FAULTS = {
     "[[share]]\npath = '/a'\n[[share]]\npath = '/b'\nwatch = 'both'": (
         "[[share]] 2, watch: should be 'auto', 'events' or 'poll'. Correct the value."
     ),
-    "[[share]]\npath = '/a'\npoll_second = 3": "[[share]] 1, poll_second: unknown key; did you mean",
+    "[[share]]\npath = '/a'\npoll_second = 3": "[[share]] 1, poll_second: unknown key; did you",
     "[[share]]\npath = '/a'\nignore = ['!']": (
         "[[share]] 1, ignore: holds a pattern that cannot be read"
     ),

@@ -24,7 +24,7 @@ from watcher.sidecar import (
 HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 
-def read(line: bytes, name: str) -> str | None | type[ForeignRecord]:
+def read(line: bytes, name: str) -> str | type[ForeignRecord] | None:
     try:
         return claimed_hash(line, name)
     except ForeignRecord:
@@ -139,7 +139,7 @@ TOOLS = [
 def many_names() -> set[bytes]:
     """The hard ones and random ones. None ends in a carriage return, which `sha256sum` would take
     for a part of the line's end: an image's name ends in its extension."""
-    chance = random.Random(7)  # noqa: S311 - the same names in each run
+    chance = random.Random(7)
     alphabet = b"\\\n\r n*a0\xff\xc3\xa9-'\"$\t"
     made = {bytes(chance.choices(alphabet, k=chance.randint(1, 20))) + b".tif" for _ in range(150)}
     return {*HARD_NAMES, *made}

@@ -1,5 +1,6 @@
 """Nobody leads the daemon out of a share: not by links, not by swaps, not by odd files."""
 
+import ctypes
 import errno
 import os
 import socket
@@ -244,7 +245,13 @@ def test_a_rename_never_goes_over_what_is_there(
         without_renameat2(monkeypatch)
     (root / "new").write_bytes(b"new")
     place = root / "place"
-    {"file": place.touch, "folder": place.mkdir}.get(kind, lambda: place.symlink_to("/no"))()
+    match kind:
+        case "file":
+            place.touch()
+        case "folder":
+            place.mkdir()
+        case _:
+            place.symlink_to("/no")
     with opened_folder(root) as folder:
         with pytest.raises(FileExistsError):
             rename_to_free("new", "place", folder)
@@ -266,7 +273,7 @@ def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
     class Old:
         @staticmethod
         def renameat2(*_: object) -> int:
-            tree.ctypes.set_errno(errno.EINVAL)
+            ctypes.set_errno(errno.EINVAL)
             return -1
 
     monkeypatch.setattr(tree, "_libc", Old)

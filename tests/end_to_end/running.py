@@ -146,10 +146,11 @@ class Running:
 
     def wait_for(self, kind: str, *, times: int = 1, **values: object) -> Event:
         """The event of this kind and with these values, once it has come so many times."""
-        return self.wait_until(
+        event: Event = self.wait_until(
             lambda: (found := self.named(kind, **values))[times - 1 :] and found[times - 1],
             what=f"{times} x {kind} {values}",
         )
+        return event
 
     def wait_until(self, predicate: Callable[[], Any], what: str) -> Any:
         """What the predicate, asked after each line of the log, answered when it was true."""

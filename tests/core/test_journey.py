@@ -1,0 +1,491 @@
+"""One file's way, with real files and the service's stand-in; nothing is sent twice, nothing is
+claimed that is not so, whatever happens to the file at any step."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.core.factories import (
+    HARD_NAMES,
+    HASH,
+    without_override,
+)
+from tests.end_to_end.pictures import REJECTED, picture
+from watcher import journey as steps
+from watcher.errors import FileUnreadable, RecordUnwritable, ServiceTrouble, ShareGone
+from watcher.journey import EQUAL_CONTENT_SECONDS
+from watcher.outcomes import (
+    AlreadyKnown,
+    Changed,
+    Gone,
+    Held,
+    NotSettled,
+    Outcome,
+    Rehearsed,
+    Rejected,
+    Standing,
+    Uploaded,
+)
+from watcher.record import NOTE_TITLE
+from watcher.sandbox import Sandbox, faults
+from watcher.settling import HOLED, TWICE
+
+SETTLE = 100.0
+INCOMPLETE = 10_000.0
+LONG_AGO = 3_600.0
+"""Seconds for which every file seems to have been quiet, unless a test says otherwise."""
+
+Deed = Callable[[], object]
+
+
+# The usual ways
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_image_is_sent_and_recorded_and_not_touched(studio: Studio, form: str) -> None:
+    content = picture(3, form)
+    image = studio.drop("in/deep/a.jpg", content)
+    before = status(image)
+    outcome = studio.take("in/deep/a.jpg")
+    assert isinstance(outcome, Uploaded)
+    assert (outcome.sha256, outcome.size) == (sha256(content), len(content))
+    assert (outcome.image.format, outcome.image.width, outcome.image.height) == (
+        form.lower(),
+        64,
+        48,
+    )
+    assert studio.service.uploads[outcome.sha256].count == 1
+    assert claim(image) == outcome.sha256
+    assert status(image) == before
+    assert studio.take("in/deep/a.jpg") == Standing(rejected=False)
+    assert studio.service.counters["HEAD /upload"] == studio.posts == 1
+
+
+@pytest.mark.parametrize("raw", HARD_NAMES)
+def test_a_name_makes_no_difference(studio: Studio, raw: bytes) -> None:
+    name = os.fsdecode(raw)
+    image = studio.drop(f"{name}/{name}", picture())
+    assert isinstance(studio.take(f"{name}/{name}"), Uploaded)
+    assert claim(image) == sha256(picture())
+
+
+def test_content_that_the_service_has_is_not_sent(studio: Studio) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.service.add_known(sha256(picture()))
+    outcome = studio.take("a.jpg")
+    assert isinstance(outcome, AlreadyKnown)
+    assert outcome.how == "asked"
+    assert claim(image) == sha256(picture())
+    assert not studio.posts
+
+
+def test_a_sidecar_whose_stamp_alone_is_old_is_stamped_again_without_asking(
+    studio: Studio,
+) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.take("a.jpg")
+    asked = len(studio.service.requests)
+    os.utime(image)
+    outcome = studio.take("a.jpg")
+    assert isinstance(outcome, AlreadyKnown)
+    assert outcome.how == "sidecar_restamped"
+    assert studio.take("a.jpg") == Standing(rejected=False)
+    assert len(studio.service.requests) == asked
+
+
+@pytest.mark.parametrize("text", [b"", b"d4d4", f"{HASH}  a.jpg\n".encode()])
+def test_a_sidecar_that_is_torn_or_lies_is_not_believed(studio: Studio, text: bytes) -> None:
+    image = studio.drop("a.jpg", picture())
+    beside(image).write_bytes(text)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert claim(image) == sha256(picture())
+
+
+@pytest.mark.parametrize(("name", "rejection"), REJECTED.items(), ids=REJECTED)
+def test_what_is_no_image_for_the_service_gets_a_note_and_is_never_sent(
+    studio: Studio, name: str, rejection: tuple[bytes, str]
+) -> None:
+    content, reason = rejection
+    image = studio.drop(name, content)
+    before = status(image)
+    outcome = studio.take(name)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == reason
+    note = beside(image, ".rejected.txt").read_bytes()
+    assert note.startswith(NOTE_TITLE)
+    assert f"File: {name}\n".encode() in note
+    assert status(image) == before
+    assert studio.take(name) == Standing(rejected=True)
+    assert not studio.service.requests
+    image.write_bytes(picture(8))
+    assert isinstance(studio.take(name), Uploaded)
+    assert not beside(image, ".rejected.txt").exists()
+
+
+@pytest.mark.parametrize("code", [400, 413, 415, 422])
+def test_what_the_service_refuses_gets_a_note_with_its_words(studio: Studio, code: int) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.service.fault(faults.Status(code), method="POST")
+    assert studio.take("a.jpg") == Rejected("refused_by_service", "Told to fail")
+    assert b"It says: Told to fail" in beside(image, ".rejected.txt").read_bytes()
+    assert not beside(image).exists()
+    beside(image, ".rejected.txt").unlink()
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_hash_of_other_content_is_never_written_down(studio: Studio) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.service.fault(faults.OtherHash(), method="POST")
+    with pytest.raises(ServiceTrouble, match="hash of other content"):
+        studio.take("a.jpg")
+    assert not beside(image).exists()
+    assert isinstance(studio.take("a.jpg"), AlreadyKnown)
+
+
+def test_an_answer_that_is_lost_costs_a_question_and_no_second_upload(studio: Studio) -> None:
+    studio.drop("a.jpg", picture())
+    studio.service.fault(faults.DieAfterWork(), method="POST")
+    with pytest.raises(ServiceTrouble):
+        studio.take("a.jpg")
+    assert isinstance(studio.take("a.jpg"), AlreadyKnown)
+    assert studio.service.uploads[sha256(picture())].count == 1
+
+
+def test_a_file_that_waits_for_the_service_is_not_read_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.service.fault(faults.Status(503), method="HEAD")
+    with pytest.raises(ServiceTrouble):
+        studio.take("a.jpg")
+    with monkeypatch.context() as patch:
+        patch.delattr(steps, "inspect")
+        assert isinstance(studio.take("a.jpg"), Uploaded)
+    image.write_bytes(picture(2))
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert claim(image) == sha256(picture(2))
+
+
+def test_what_is_gone_or_no_file_is_left_alone(studio: Studio) -> None:
+    (studio.root / "folder.jpg").mkdir()
+    (studio.root / "link.jpg").symlink_to("/etc/hostname")
+    os.mkfifo(studio.root / "fifo.jpg")
+    for path in ("a.jpg", "no/a.jpg", "folder.jpg", "link.jpg", "fifo.jpg", "link.jpg/a.jpg"):
+        assert studio.take(path) == Gone()
+    assert len(list(studio.root.iterdir())) == 3
+
+
+# Names
+
+
+@pytest.mark.parametrize("content", [picture(), b"no image"])
+def test_a_name_too_long_for_a_sidecar_is_rejected_in_the_log_alone(
+    studio: Studio, content: bytes
+) -> None:
+    name = "n" * 245 + ".jpg"
+    studio.drop(name, content)
+    assert studio.take(name) == Rejected("name_too_long", "249 bytes")
+    assert [path.name for path in studio.root.iterdir()] == [name]
+
+
+def test_a_name_too_long_for_a_note_can_still_be_sent_or_rejected(studio: Studio) -> None:
+    name = "n" * 244 + ".jpg"
+    image = studio.drop(name, b"no image")
+    assert isinstance(studio.take(name), Rejected)
+    assert [path.name for path in studio.root.iterdir()] == [name]
+    image.write_bytes(picture())
+    assert isinstance(studio.take(name), Uploaded)
+    assert claim(image) == sha256(picture())
+
+
+# Settled?
+
+
+def quiet(studio: Studio, image: Path) -> None:
+    """From now on the clock is exactly that of the image's last change."""
+    studio.clock.wall_ns = image.stat().st_ctime_ns
+
+
+def test_a_file_is_left_alone_until_it_has_been_quiet(studio: Studio) -> None:
+    image = studio.drop("a.jpg", picture())
+    quiet(studio, image)
+    studio.clock.advance(SETTLE / 4)
+    assert studio.take("a.jpg") == NotSettled("quiet_time", SETTLE * 3 / 4)
+    image.write_bytes(picture(2))
+    quiet(studio, image)
+    assert studio.take("a.jpg") == NotSettled("quiet_time", SETTLE)
+    studio.clock.advance(SETTLE)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_file_that_is_open_for_writing_waits_however_long_its_writer_pauses(
+    studio: Studio,
+) -> None:
+    image = studio.drop("a.jpg", picture())
+    with image.open("r+b"):
+        for _ in range(3):
+            assert studio.take("a.jpg") == NotSettled("being_written", SETTLE)
+            studio.clock.advance(LONG_AGO)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_where_the_kernel_cannot_say_who_writes_the_quiet_is_watched_twice(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "writers", lambda _fd: "unknown")
+    studio.drop("a.jpg", picture())
+    assert studio.take("a.jpg") == NotSettled("quiet_time", TWICE * SETTLE)
+    studio.clock.advance(TWICE * SETTLE - 1)
+    assert studio.take("a.jpg") == NotSettled("quiet_time", 1)
+    studio.clock.advance(1)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_hole_lengthens_the_wait_and_no_more(studio: Studio) -> None:
+    black = b"\0" * 40_000
+    content = picture(1, "TIFF").replace(b"", b"", 1) + black
+    image = studio.drop("a.tif", b"")
+    with image.open("r+b") as file:
+        file.write(content[: -len(black)])
+        file.truncate(len(content))
+    quiet(studio, image)
+    studio.clock.advance(SETTLE)
+    assert studio.take("a.tif") == NotSettled("quiet_time", (HOLED - 1) * SETTLE)
+    studio.clock.advance((HOLED - 1) * SETTLE)
+    assert isinstance(studio.take("a.tif"), Uploaded)
+
+
+def test_an_end_that_is_missing_is_waited_for_and_at_last_said_to_be_missing(
+    studio: Studio,
+) -> None:
+    image = studio.drop("a.jpg", picture()[:-2])
+    outcome = studio.take("a.jpg")
+    assert isinstance(outcome, NotSettled)
+    assert outcome.reason == "incomplete"
+    assert 0 < outcome.seconds < INCOMPLETE
+    assert not beside(image, ".rejected.txt").exists()
+    studio.clock.advance(INCOMPLETE)
+    rejected = studio.take("a.jpg")
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason == "incomplete"
+    with image.open("ab") as file:
+        file.write(picture()[-2:])
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert [path.name for path in sorted(studio.root.iterdir())] == ["a.jpg", "a.jpg.sha256"]
+
+
+# Trouble with the file, the share or the record
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(errno.EIO, FileUnreadable), (errno.ESTALE, ShareGone)]
+)
+@pytest.mark.parametrize("step", ["writers", "inspect", "_sha256"])
+def test_a_file_that_cannot_be_read_is_said_to_be_so(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, step: str, code: int, error: type[Exception]
+) -> None:
+    def bad_sector(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    studio.drop("a.jpg", picture())
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, step, bad_sector)
+        with pytest.raises(error, match=os.strerror(code)):
+            studio.take("a.jpg")
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_file_that_may_not_be_read_is_said_to_be_so(studio: Studio) -> None:
+    image = studio.drop("a.jpg", picture())
+    image.chmod(0)
+    with without_override(), pytest.raises(FileUnreadable, match="Permission denied"):
+        studio.take("a.jpg")
+    image.chmod(0o600)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_share_that_is_gone_concludes_nothing(studio: Studio, tmp_path: Path) -> None:
+    studio.drop("a.jpg", picture())
+    studio.root.rename(tmp_path / "unmounted")
+    with pytest.raises(ShareGone):
+        studio.take("a.jpg")
+    (tmp_path / "unmounted").rename(studio.root)
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_an_upload_whose_sidecar_cannot_be_written_is_not_lost(
+    tmp_path: Path, service: Sandbox
+) -> None:
+    studio = Studio(tmp_path, service, mirror=str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    studio.drop("in/a.jpg", picture())
+    studio.meddling.do("sent", (tmp_path / "mirror").rmdir)
+    with studio.connection, pytest.raises(RecordUnwritable):
+        studio.take("in/a.jpg")
+    studio.clock.advance(LONG_AGO)  # or it would be known from the claims
+    (tmp_path / "mirror").mkdir()
+    outcome = studio.take("in/a.jpg")
+    assert isinstance(outcome, AlreadyKnown)
+    assert service.uploads[sha256(picture())].count == 1
+    assert claim(tmp_path / "mirror" / "in" / "a.jpg") == sha256(picture())
+    assert [path.name for path in (studio.root / "in").iterdir()] == ["a.jpg"]
+    studio.connection.__exit__()
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "text": lambda place: place.write_bytes(b"my own list\n"),
+    "folder": lambda place: place.mkdir(),
+    "link": lambda place: place.symlink_to(place.parent.parent / "outside"),
+    "FIFO": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("moment", ["before", "hashed", "sent", "recording"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_not_ours_under_a_sidecars_name_is_told_and_never_overwritten(
+    studio: Studio, meddle: Callable[[str, Deed], None], kind: str, moment: str
+) -> None:
+    image = studio.drop("a.jpg", picture())
+    (studio.root.parent / "outside").write_bytes(b"outside")
+
+    def plant() -> None:
+        FOREIGN[kind](beside(image))
+
+    if moment == "before":
+        plant()
+    else:
+        meddle(moment, plant)
+        assert studio.take("a.jpg") == Changed()
+    planted = beside(image).lstat()
+    outcome = studio.take("a.jpg")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == "foreign_sidecar"
+    assert b"a.jpg" in beside(image, ".rejected.txt").read_bytes()
+    assert beside(image).lstat() == planted
+    assert (studio.root.parent / "outside").read_bytes() == b"outside"
+    assert studio.take("a.jpg") == Standing(rejected=True)
+    if kind == "folder":
+        beside(image).rmdir()
+    else:
+        beside(image).unlink()
+    beside(image, ".rejected.txt").unlink()
+    assert isinstance(studio.take("a.jpg"), Uploaded | AlreadyKnown)
+    assert claim(image) == sha256(picture())
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_not_ours_under_a_notes_name_stays(studio: Studio, kind: str) -> None:
+    image = studio.drop("a.jpg", b"no image")
+    note = beside(image, ".rejected.txt")
+    (studio.root.parent / "outside").write_bytes(b"outside")
+    FOREIGN[kind](note)
+    planted = note.lstat()
+    assert isinstance(studio.take("a.jpg"), Rejected)
+    image.write_bytes(picture())
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert note.lstat() == planted
+    assert (studio.root.parent / "outside").read_bytes() == b"outside"
+
+
+# Once
+
+
+def test_equal_content_under_way_is_waited_for_and_then_not_even_asked_for(
+    studio: Studio,
+) -> None:
+    content, organization = picture(), studio.service.organization
+    image = studio.drop("copy.jpg", content)
+    with studio.claims.claim(sha256(content), organization):
+        outcome = studio.take("copy.jpg")
+        assert outcome == NotSettled("equal_content_under_way", EQUAL_CONTENT_SECONDS)
+        studio.claims.done(sha256(content), organization)
+    done = studio.take("copy.jpg")
+    assert isinstance(done, AlreadyKnown)
+    assert done.how == "equal_content"
+    assert claim(image) == sha256(content)
+    assert not studio.service.requests
+
+
+def test_of_two_equal_files_one_is_sent_and_one_is_known(studio: Studio) -> None:
+    for path in ("a.jpg", "in/b.jpg"):
+        studio.drop(path, picture())
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert isinstance(studio.take("in/b.jpg"), AlreadyKnown)
+    assert [seen.method for seen in studio.service.requests] == ["HEAD", "POST"]
+
+
+def test_a_claim_ends_with_the_journey_however_that_ends(studio: Studio) -> None:
+    studio.drop("a.jpg", picture())
+    studio.service.fault(faults.Status(503), method="POST")
+    with pytest.raises(ServiceTrouble):
+        studio.take("a.jpg")
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_nothing_is_asked_while_the_service_is_to_be_left_alone(studio: Studio) -> None:
+    image = studio.drop("a.jpg", picture())
+    studio.drop("b.jpg", b"no image")
+    studio.admitted = False
+    assert studio.take("a.jpg") == Held()
+    assert not studio.service.requests
+    assert not beside(image).exists()
+    assert isinstance(studio.take("b.jpg"), Rejected)  # which needs no service
+    studio.admitted = True
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_place_among_the_uploads_is_held_while_sending_and_no_longer(studio: Studio) -> None:
+    class Places:
+        taken = 0
+        at: list[int]
+
+        def __enter__(self) -> None:
+            self.taken += 1
+
+        def __exit__(self, *_: object) -> None:
+            self.taken -= 1
+
+    places = Places()
+    places.at = []
+    studio.journey = studio._journey(places)
+    for moment in ("hashed", "known?", "half sent"):
+        studio.meddling.do(moment, lambda: places.at.append(places.taken))
+    studio.drop("a.jpg", picture(size=(90, 90)))
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert (places.at, places.taken) == ([0, 0, 1], 0)
+
+
+# Rehearsed
+
+
+def test_a_rehearsal_tells_all_and_touches_and_sends_nothing(studio: Studio) -> None:
+    studio.drop("good.jpg", picture())
+    studio.drop("bad.jpg", b"no image")
+    studio.drop("arriving.jpg", picture()[:-2])
+    studio.drop("n" * 249 + ".jpg", picture())
+    studio.drop("foreign.jpg", picture())
+    studio.drop("foreign.jpg.sha256", b"not ours")
+    studio.drop("done.jpg", picture(5))
+    studio.take("done.jpg")
+    asked, before = len(studio.service.requests), everything(studio.root)
+
+    def rehearse(path: str) -> Outcome:
+        return studio.journey.rehearse(studio.candidate(path))
+
+    def would(path: str) -> object:
+        outcome = rehearse(path)
+        assert isinstance(outcome, Rehearsed)
+        return outcome.would.reason if isinstance(outcome.would, Rejected) else outcome.size
+
+    assert would("good.jpg") == len(picture())
+    assert would("bad.jpg") == "not_an_image"
+    assert would("n" * 249 + ".jpg") == "name_too_long"
+    assert would("foreign.jpg") == "foreign_sidecar"
+    assert rehearse("missing.jpg") == Gone()
+    assert rehearse("done.jpg") == Standing(rejected=False)
+    assert isinstance(rehearse("arriving.jpg"), NotSettled)
+    assert everything(studio.root) == before
+    assert len(studio.service.requests) == asked
