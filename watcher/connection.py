@@ -37,7 +37,7 @@ FOREIGN = (
 """All that the libraries below raise; a test walks them and fails if one is missing. (`Wire` knows
 no httpcore, but the seam takes any transport of httpx.)"""
 
-MIN_BYTES_PER_SECOND = 16_000
+MIN_BYTES_PER_SECOND = 16_000.0
 """The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
 
 
@@ -66,6 +66,7 @@ class Connection:
     (A pool shared by threads loses requests to EBADF, encode/httpcore#1110, and costs more
     processor the larger it is.) Never follows a redirect, which would send the file elsewhere;
     never asks for compression, which could unpack to gigabytes; believes no environment variable.
+    `slowest` is the rate, in bytes a second, for which an exchange's deadline makes room.
     """
 
     def __init__(
@@ -74,10 +75,12 @@ class Connection:
         *,
         timeout_seconds: float,
         user_agent: str,
+        slowest: float = MIN_BYTES_PER_SECOND,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._timeout = timeout_seconds
+        self._slowest = slowest
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._clock = clock
 
@@ -94,7 +97,7 @@ class Connection:
         Raises `ServiceTrouble` if there is no answer, and whatever `body` raises.
         """
         length = len(body) if isinstance(body, bytes) else body.length
-        deadline = self._clock() + self._timeout + length / MIN_BYTES_PER_SECOND
+        deadline = self._clock() + self._timeout + length / self._slowest
         sized = {"Content-Length": str(length)} if length else {}
         try:
             request = httpx.Request(

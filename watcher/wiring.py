@@ -13,7 +13,7 @@ from watcher import __version__
 from watcher.backlog import Backlog
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import Connection, WireTransport, trust
+from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition
 from watcher.errors import ConfigurationError
@@ -170,6 +170,11 @@ def _given(name: str, environ: Mapping[str, str]) -> str:
 
 def _connections(settings: Settings) -> Callable[[], Connection]:
     believed = trust(settings.api.ca_file)
+    slowest = MIN_BYTES_PER_SECOND
+    if settings.upload.max_mbit_per_second:
+        # Under a cap, an upload takes as long as its share of the line makes it.
+        share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
+        slowest = min(slowest, share / 2)
 
     def connect() -> Connection:
         silence = settings.api.timeout_seconds
@@ -177,6 +182,7 @@ def _connections(settings: Settings) -> Callable[[], Connection]:
             WireTransport(ssl_context=believed, silence=silence),
             timeout_seconds=silence,
             user_agent=USER_AGENT,
+            slowest=slowest,
         )
 
     return connect
@@ -194,7 +200,7 @@ def _ways(
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
     claims = Claims(time.monotonic)
     uploads = threading.BoundedSemaphore(settings.upload.parallel)
-    cap = settings.upload.max_mbit_per_second * 1e6 / 8
+    cap = _cap(settings)
     pace = Pace(cap, clock=time.monotonic, wait=threading.Event().wait) if cap else NoPace()
 
     @contextmanager
@@ -212,6 +218,11 @@ def _ways(
             yield journey.rehearse if rehearsal else journey.take
 
     return way
+
+
+def _cap(settings: Settings) -> float:
+    """Bytes a second that all uploads together may take; 0 for no cap."""
+    return settings.upload.max_mbit_per_second * 1e6 / 8
 
 
 def _display(shares: tuple[Share, ...]) -> Display:

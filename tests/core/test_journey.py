@@ -1,20 +1,30 @@
-"""One file's way, with real files and the service's stand-in; nothing is sent twice, nothing is
-claimed that is not so, whatever happens to the file at any step."""
+"""One file's way, with real files and the service's stand-in: each outcome, and what it leaves.
+
+What happens to a file on its way is in `test_journey_changes`.
+"""
 
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.core.factories import (
-    HARD_NAMES,
-    HASH,
-    without_override,
+from tests.core.factories import HARD_NAMES, HASH, a_share, without_override
+from tests.core.studio import (
+    INCOMPLETE,
+    LONG_AGO,
+    SETTLE,
+    Studio,
+    beside,
+    claim,
+    everything,
+    sha256,
+    status,
 )
 from tests.end_to_end.pictures import REJECTED, picture
-from watcher import journey as steps
+from watcher import journey, openfile
 from watcher.errors import FileUnreadable, RecordUnwritable, ServiceTrouble, ShareGone
 from watcher.journey import EQUAL_CONTENT_SECONDS
 from watcher.outcomes import (
@@ -30,16 +40,8 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.record import NOTE_TITLE
-from watcher.sandbox import Sandbox, faults
+from watcher.sandbox import faults
 from watcher.settling import HOLED, TWICE
-
-SETTLE = 100.0
-INCOMPLETE = 10_000.0
-LONG_AGO = 3_600.0
-"""Seconds for which every file seems to have been quiet, unless a test says otherwise."""
-
-Deed = Callable[[], object]
-
 
 # The usual ways
 
@@ -162,7 +164,7 @@ def test_a_file_that_waits_for_the_service_is_not_read_again(
     with pytest.raises(ServiceTrouble):
         studio.take("a.jpg")
     with monkeypatch.context() as patch:
-        patch.delattr(steps, "inspect")
+        patch.delattr(journey, "inspect")
         assert isinstance(studio.take("a.jpg"), Uploaded)
     image.write_bytes(picture(2))
     assert isinstance(studio.take("a.jpg"), Uploaded)
@@ -235,7 +237,7 @@ def test_a_file_that_is_open_for_writing_waits_however_long_its_writer_pauses(
 def test_where_the_kernel_cannot_say_who_writes_the_quiet_is_watched_twice(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "writers", lambda _fd: "unknown")
+    monkeypatch.setattr(openfile, "writers", lambda _fd: "unknown")
     studio.drop("a.jpg", picture())
     assert studio.take("a.jpg") == NotSettled("quiet_time", TWICE * SETTLE)
     studio.clock.advance(TWICE * SETTLE - 1)
@@ -283,16 +285,21 @@ def test_an_end_that_is_missing_is_waited_for_and_at_last_said_to_be_missing(
 @pytest.mark.parametrize(
     ("code", "error"), [(errno.EIO, FileUnreadable), (errno.ESTALE, ShareGone)]
 )
-@pytest.mark.parametrize("step", ["writers", "inspect", "_sha256"])
+@pytest.mark.parametrize(("module", "step"), [(openfile, "writers"), (journey, "inspect")])
 def test_a_file_that_cannot_be_read_is_said_to_be_so(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, step: str, code: int, error: type[Exception]
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    step: str,
+    code: int,
+    error: type[Exception],
 ) -> None:
     def bad_sector(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
     studio.drop("a.jpg", picture())
     with monkeypatch.context() as patch:
-        patch.setattr(steps, step, bad_sector)
+        patch.setattr(module, step, bad_sector)
         with pytest.raises(error, match=os.strerror(code)):
             studio.take("a.jpg")
     assert isinstance(studio.take("a.jpg"), Uploaded)
@@ -317,22 +324,22 @@ def test_a_share_that_is_gone_concludes_nothing(studio: Studio, tmp_path: Path) 
 
 
 def test_an_upload_whose_sidecar_cannot_be_written_is_not_lost(
-    tmp_path: Path, service: Sandbox
+    tmp_path: Path, studio: Studio
 ) -> None:
-    studio = Studio(tmp_path, service, mirror=str(tmp_path / "mirror"))
-    (tmp_path / "mirror").mkdir()
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    studio.share = a_share(studio.root, mirror=str(mirror))
     studio.drop("in/a.jpg", picture())
-    studio.meddling.do("sent", (tmp_path / "mirror").rmdir)
-    with studio.connection, pytest.raises(RecordUnwritable):
+    studio.when("sent", mirror.rmdir)
+    with pytest.raises(RecordUnwritable):
         studio.take("in/a.jpg")
     studio.clock.advance(LONG_AGO)  # or it would be known from the claims
-    (tmp_path / "mirror").mkdir()
+    mirror.mkdir()
     outcome = studio.take("in/a.jpg")
     assert isinstance(outcome, AlreadyKnown)
-    assert service.uploads[sha256(picture())].count == 1
-    assert claim(tmp_path / "mirror" / "in" / "a.jpg") == sha256(picture())
+    assert studio.service.uploads[sha256(picture())].count == 1
+    assert claim(mirror / "in" / "a.jpg") == sha256(picture())
     assert [path.name for path in (studio.root / "in").iterdir()] == ["a.jpg"]
-    studio.connection.__exit__()
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
@@ -346,7 +353,7 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("moment", ["before", "hashed", "sent", "recording"])
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_what_is_not_ours_under_a_sidecars_name_is_told_and_never_overwritten(
-    studio: Studio, meddle: Callable[[str, Deed], None], kind: str, moment: str
+    studio: Studio, kind: str, moment: str
 ) -> None:
     image = studio.drop("a.jpg", picture())
     (studio.root.parent / "outside").write_bytes(b"outside")
@@ -357,7 +364,7 @@ def test_what_is_not_ours_under_a_sidecars_name_is_told_and_never_overwritten(
     if moment == "before":
         plant()
     else:
-        meddle(moment, plant)
+        studio.when(moment, plant)
         assert studio.take("a.jpg") == Changed()
     planted = beside(image).lstat()
     outcome = studio.take("a.jpg")
@@ -450,8 +457,8 @@ def test_a_place_among_the_uploads_is_held_while_sending_and_no_longer(studio: S
 
     places = Places()
     places.at = []
-    studio.journey = studio._journey(places)
-    for moment in ("hashed", "known?", "half sent"):
+    studio.journey = studio.new_journey(places)
+    for moment in ("hashed", "known?", "half_sent"):
         studio.meddling.do(moment, lambda: places.at.append(places.taken))
     studio.drop("a.jpg", picture(size=(90, 90)))
     assert isinstance(studio.take("a.jpg"), Uploaded)
