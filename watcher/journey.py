@@ -37,6 +37,7 @@ from watcher.record import (
     SIDECAR,
     State,
     recorded_hash,
+    remove_note,
     remove_sidecar,
     state_of,
     write_note,
@@ -251,6 +252,9 @@ class Journey:
                         mode=file.mode,
                         folder=records,
                     )
+                if not file.unchanged:  # as with a sidecar
+                    remove_note(file.name, records)
+                    return Changed()
         return why
 
     @contextmanager

@@ -57,23 +57,24 @@ class Nothing:
 class Census:
     """How many files and bytes there are to do, counted in a thread of its own beside the work.
 
-    The work need not wait for it: until it is through, a display knows no end.
+    The work need not wait for it: until it is through, a display knows no end. It begins with the
+    first file that is done, so that a share with nothing to do is not walked twice.
     """
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self._shares = shares
-        self._thread = threading.Thread(target=self._count, name="census", daemon=True)
+        self._thread: threading.Thread | None = None
         self._files = 0
         self._bytes = 0
         self._counted = threading.Event()
 
-    def start(self) -> None:
-        """Begins to count."""
-        self._thread.start()
-
-    @property
-    def total(self) -> tuple[int, int] | None:
-        """Files and bytes, once they are known."""
+    def of(self, counts: Counts) -> tuple[int, int] | None:
+        """Files and bytes in all, once they are known. What `counts` has done by the time that
+        the counting begins is no longer found, and so is added."""
+        if counts.done and self._thread is None:
+            self._files, self._bytes = counts.done, counts.bytes
+            self._thread = threading.Thread(target=self._count, name="census", daemon=True)
+            self._thread.start()
         return (self._files, self._bytes) if self._counted.is_set() else None
 
     def _count(self) -> None:
@@ -106,8 +107,7 @@ class Bar:
         self._task = self._progress.add_task("Files", total=None, detail="")
 
     def __enter__(self) -> Self:
-        """Begins to count and to draw."""
-        self._census.start()
+        """Begins to draw."""
         self._progress.start()
         return self
 
@@ -117,7 +117,7 @@ class Bar:
 
     def show(self, counts: Counts) -> None:
         """Moves the bar on."""
-        total = self._census.total
+        total = self._census.of(counts)
         self._progress.update(
             self._task,
             completed=counts.done,
@@ -137,8 +137,7 @@ class Lines:
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Begins to count."""
-        self._census.start()
+        """Nothing to begin with."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,10 +145,10 @@ class Lines:
 
     def show(self, counts: Counts) -> None:
         """Writes a line if it is time for one."""
-        now = time.monotonic()
+        now, total = time.monotonic(), self._census.of(counts)
         if now - self._last >= LINE_SECONDS:
             self._last = now
-            self._write(f"{_detail(counts, self._census.total, now - self._started)}\n")
+            self._write(f"{_detail(counts, total, now - self._started)}\n")
 
 
 def _detail(counts: Counts, total: tuple[int, int] | None, seconds: float) -> str:

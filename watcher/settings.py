@@ -52,6 +52,19 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _proxy(proxy: str) -> str:
+    parts = urlsplit(proxy)
+    if "@" in parts.netloc:
+        raise ValueError(
+            'must hold no password; set HTTPS_PROXY in the environment and write "environment" here'
+        )
+    address = _HOST.fullmatch(parts.netloc) and parts.hostname and parts.port
+    bare = parts.path in {"", "/"} and not parts.query
+    if proxy in {"", "environment"} or (parts.scheme == "http" and address and bare):
+        return proxy
+    raise ValueError('must be "", "environment" or an address such as http://proxy.studio:3128')
+
+
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must be an absolute path")
@@ -87,6 +100,7 @@ class Api(_Section):
     organization: str = ""
     timeout_seconds: Seconds = 60
     ca_file: str = ""
+    proxy: Annotated[str, AfterValidator(_proxy)] = ""
 
 
 class Auth(_Section):

@@ -166,9 +166,9 @@ def _understood(text: bytes) -> Stored | None:
         plain = stored.refresh_token.isascii() and fits_a_header(stored.access_token)
         number = isinstance(values.get("expires_at", 0), int | float)
         text_only = all(isinstance(values.get(key, ""), str) for key in ("seed", "organization"))
-        return stored if plain and number and text_only else None
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return stored if plain and number and text_only else None
 
 
 def fits_a_header(token: str) -> bool:

@@ -119,6 +119,8 @@ class Wire:
                 failed = failed or error
             else:
                 return opened
+        if self._proxy and not isinstance(failed, TimeoutError):
+            raise ConnectionError(f"the proxy {host}:{port}: {failed}") from failed
         raise failed or ConnectionError("its name has no address")
 
     def _tunnel(self, proxy: Proxy, deadline: float) -> None:

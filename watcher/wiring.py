@@ -13,7 +13,7 @@ from watcher import __version__
 from watcher.backlog import Backlog
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
+from watcher.connection import Connection, WireTransport, trust
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition
 from watcher.errors import ConfigurationError
@@ -24,6 +24,7 @@ from watcher.journey import Journey
 from watcher.pace import NoPace, Pace
 from watcher.pool import Pool, Way
 from watcher.progress import Bar, Census, Display, Lines, Nothing
+from watcher.proxies import proxies
 from watcher.scans import ScanLog
 from watcher.service import Service, Tokens
 from watcher.settings import Settings
@@ -51,7 +52,7 @@ def build(
     Raises `ConfigurationError`.
     """
     shares = shares_of(settings)
-    new_connection = _connections(settings)
+    new_connection = connections(settings, environ)
     tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=new_connection)
     settling = Settling(
         settle_seconds=settings.readiness.settle_seconds,
@@ -135,7 +136,7 @@ def tokens_of(
     connect: Callable[[], Connection],
 ) -> Tokens:
     """Where tokens come from: an access token that is given goes before all else."""
-    access = _given("access_token", environ)
+    access = given_token("access_token", environ)
     if access:
         return GivenToken(access)
     return RefreshedTokens(
@@ -143,12 +144,12 @@ def tokens_of(
         url=settings.auth.url,
         client_id=settings.auth.client_id,
         store=TokenStore(state_dir),
-        given=_given("refresh_token", environ),
+        given=given_token("refresh_token", environ),
         wall=time.time,
     )
 
 
-def _given(name: str, environ: Mapping[str, str]) -> str:
+def given_token(name: str, environ: Mapping[str, str]) -> str:
     """A token from a systemd credential (`LoadCredential=`), else from the environment."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     path = os.path.join(folder, name) if folder else ""
@@ -168,21 +169,17 @@ def _given(name: str, environ: Mapping[str, str]) -> str:
     return token
 
 
-def _connections(settings: Settings) -> Callable[[], Connection]:
+def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
+    """Makes connections, all with the same trust. Raises `ConfigurationError`."""
     believed = trust(settings.api.ca_file)
-    slowest = MIN_BYTES_PER_SECOND
-    if settings.upload.max_mbit_per_second:
-        # Under a cap, an upload takes as long as its share of the line makes it.
-        share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
-        slowest = min(slowest, share / 2)
+    proxy_for = proxies(settings.api.proxy, environ)
 
     def connect() -> Connection:
         silence = settings.api.timeout_seconds
         return Connection(
-            WireTransport(ssl_context=believed, silence=silence),
+            WireTransport(ssl_context=believed, silence=silence, proxy_for=proxy_for),
             timeout_seconds=silence,
             user_agent=USER_AGENT,
-            slowest=slowest,
         )
 
     return connect

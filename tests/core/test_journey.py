@@ -247,12 +247,8 @@ def test_where_the_kernel_cannot_say_who_writes_the_quiet_is_watched_twice(
 
 
 def test_a_hole_lengthens_the_wait_and_no_more(studio: Studio) -> None:
-    black = b"\0" * 40_000
-    content = picture(1, "TIFF").replace(b"", b"", 1) + black
-    image = studio.drop("a.tif", b"")
-    with image.open("r+b") as file:
-        file.write(content[: -len(black)])
-        file.truncate(len(content))
+    image = studio.drop("a.tif", picture(1, "TIFF"))
+    os.truncate(image, 100_000)
     quiet(studio, image)
     studio.clock.advance(SETTLE)
     assert studio.take("a.tif") == NotSettled("quiet_time", (HOLED - 1) * SETTLE)
@@ -285,12 +281,11 @@ def test_an_end_that_is_missing_is_waited_for_and_at_last_said_to_be_missing(
 @pytest.mark.parametrize(
     ("code", "error"), [(errno.EIO, FileUnreadable), (errno.ESTALE, ShareGone)]
 )
-@pytest.mark.parametrize(("module", "step"), [(openfile, "writers"), (journey, "inspect")])
+@pytest.mark.parametrize("place", [(openfile, "writers"), (journey, "inspect")])
 def test_a_file_that_cannot_be_read_is_said_to_be_so(
     studio: Studio,
     monkeypatch: pytest.MonkeyPatch,
-    module: ModuleType,
-    step: str,
+    place: tuple[ModuleType, str],
     code: int,
     error: type[Exception],
 ) -> None:
@@ -299,7 +294,7 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(
 
     studio.drop("a.jpg", picture())
     with monkeypatch.context() as patch:
-        patch.setattr(module, step, bad_sector)
+        patch.setattr(*place, bad_sector)
         with pytest.raises(error, match=os.strerror(code)):
             studio.take("a.jpg")
     assert isinstance(studio.take("a.jpg"), Uploaded)

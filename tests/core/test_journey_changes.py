@@ -13,6 +13,8 @@ from watcher.outcomes import Uploaded
 
 PATH = "in/a.tif"
 OLD, NEW = picture(1, "TIFF"), picture(2, "TIFF")
+NO_IMAGE = b"x" * len(OLD)
+SECRET = picture(9, "TIFF")
 LARGER, SMALLER = picture(3, "TIFF", (80, 60)), picture(4, "TIFF", (40, 30))
 
 
@@ -72,17 +74,23 @@ DEEDS: dict[str, Callable[[Path], object]] = {
     "has its folder swapped for a link": lambda image: swap(image.parent, outside(image)),
 }
 
-MOMENTS = "seen opened inspected hashed known? half_sent sent recording recorded".split()
+UNTIL_JUDGED = ["seen", "opened", "inspected"]
+UNTIL_SENT = [*UNTIL_JUDGED, "hashed", "known?", "half_sent", "sent", "recording", "recorded"]
+UNTIL_NOTED = [*UNTIL_JUDGED, "noting", "noted"]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("at_first", "moment"),
+    [(OLD, moment) for moment in UNTIL_SENT] + [(NO_IMAGE, moment) for moment in UNTIL_NOTED],
+    ids=[f"image, {moment}" for moment in UNTIL_SENT] + [f"no, {moment}" for moment in UNTIL_NOTED],
+)
 @pytest.mark.parametrize("deed", DEEDS)
-def test_an_image_that_changes_on_its_way_is_never_recorded_wrongly_and_in_the_end_rightly(
-    studio: Studio, deed: str, moment: str
+def test_a_file_that_changes_on_its_way_is_never_recorded_wrongly_and_in_the_end_rightly(
+    studio: Studio, deed: str, at_first: bytes, moment: str
 ) -> None:
-    image = studio.drop(PATH, OLD)
+    image = studio.drop(PATH, at_first)
     outside(image).mkdir()
-    (outside(image) / "a.tif").write_bytes(picture(9, "TIFF"))
+    (outside(image) / "a.tif").write_bytes(SECRET)
     untouched = everything(outside(image))
     studio.when(moment, lambda: DEEDS[deed](image))
 
@@ -98,11 +106,11 @@ def test_an_image_that_changes_on_its_way_is_never_recorded_wrongly_and_in_the_e
     studio.assert_no_false_record()
     assert contents(studio.root) == left
     assert everything(outside(image)) == untouched
-    assert sha256(picture(9, "TIFF")) not in studio.service.uploads
+    assert sha256(SECRET) not in studio.service.uploads
     for path, content in left.items():
-        state = state_beside(studio.root / path)
-        assert state == ("rejected" if deed == "becomes an incomplete one" else "uploaded")
-        assert sha256(content) in studio.service.uploads or state == "rejected"
+        good = content in {OLD, NEW, LARGER, SMALLER}
+        assert state_beside(studio.root / path) == ("uploaded" if good else "rejected")
+        assert (sha256(content) in studio.service.uploads) == good
     assert not list(studio.root.rglob("*.tmp"))
 
 
