@@ -37,7 +37,7 @@ def _everywhere_but(exceptions: str, proxy: Proxy) -> Callable[[str], Proxy | No
 
 
 def _is_among(host: str, exceptions: str) -> bool:
-    """NO_PROXY as curl and Python read it: `*`, or names that stand for those below them as well."""
+    """NO_PROXY as curl reads it: `*`, or names that stand for those below them as well."""
     names = [name.strip().lower().lstrip(".") for name in exceptions.split(",")]
     return any(name and (name == "*" or f".{host.lower()}".endswith(f".{name}")) for name in names)
 

@@ -13,7 +13,7 @@ from watcher import __version__
 from watcher.backlog import Backlog
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import Connection, WireTransport, trust
+from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition
 from watcher.errors import ConfigurationError
@@ -173,6 +173,11 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], 
     """Makes connections, all with the same trust. Raises `ConfigurationError`."""
     believed = trust(settings.api.ca_file)
     proxy_for = proxies(settings.api.proxy, environ)
+    slowest = MIN_BYTES_PER_SECOND
+    if settings.upload.max_mbit_per_second:
+        # Under a cap, an upload takes as long as its share of the line makes it.
+        share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
+        slowest = min(slowest, share / 2)
 
     def connect() -> Connection:
         silence = settings.api.timeout_seconds
@@ -180,6 +185,7 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], 
             WireTransport(ssl_context=believed, silence=silence, proxy_for=proxy_for),
             timeout_seconds=silence,
             user_agent=USER_AGENT,
+            slowest=slowest,
         )
 
     return connect
