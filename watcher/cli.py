@@ -8,16 +8,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from watcher import __version__, logs
-from watcher.errors import WatcherError
+from watcher.errors import ServiceError, WatcherError
 from watcher.settings import load
+
+if TYPE_CHECKING:
+    from watcher.sign_in import Account
 
 CONFIGURATION = 78
 
@@ -67,6 +71,43 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
         rehearsal=dry_run,
     )
     return daemon.run()
+
+
+@cli.command()
+@click.option("--organization", metavar="ID", default="", help="Where the images go.")
+@click.pass_obj
+def login(where: Where, organization: str) -> int:
+    """Sign in: shows what to open on any device, and waits.
+
+    A running daemon takes the new login up by itself.
+    """
+    from watcher.sign_in import sign_in  # noqa: PLC0415 - as above
+
+    if os.environ.get("AUTORETOUCH_ACCESS_TOKEN"):
+        click.echo("AUTORETOUCH_ACCESS_TOKEN is set here; it goes before any login.", err=True)
+    return _of_account(where, lambda account: sign_in(account, organization=organization))
+
+
+@cli.command()
+@click.option("--only-here", is_flag=True, help="Do not tell the service; remove the token only.")
+@click.pass_obj
+def logout(where: Where, *, only_here: bool) -> int:
+    """End the login at the service and remove the token here."""
+    from watcher.sign_in import sign_out  # noqa: PLC0415 - as above
+
+    return _of_account(where, lambda account: sign_out(account, only_here=only_here))
+
+
+def _of_account(where: Where, command: "Callable[[Account], int]") -> int:
+    from watcher.wiring import account_of  # noqa: PLC0415 - as above
+
+    settings = load(where.config, {}, os.environ)
+    account = account_of(settings, state_dir=where.state_dir, environ=os.environ)
+    try:
+        return command(account)
+    except ServiceError as error:
+        click.echo(f"autoretouch-watcher: {error}", err=True)
+        return 1
 
 
 @cli.command()

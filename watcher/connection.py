@@ -249,5 +249,7 @@ def _in_words(error: Exception) -> str:
             return "no answer within the time allowed"
         case httpx.ConnectError():
             return f"cannot connect: {error}"
+        case httpx.LocalProtocolError() | h11.LocalProtocolError():
+            return "the request could not be sent"  # its text may show a header, and so a token
         case _:
             return f"the connection failed ({type(error).__name__}: {error})"

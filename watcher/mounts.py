@@ -49,7 +49,8 @@ def mount_of(path: str, lines: Iterable[str] | None = None) -> Mount | None:
     `lines` are those of mountinfo, by default of this process. None if there is none to be found.
     """
     if lines is None:
-        with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+        # The kernel escapes a line feed in a name, but no carriage return, which is no line's end.
+        with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             lines = file.readlines()
     real = os.path.realpath(path)
     best: Mount | None = None

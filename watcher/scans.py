@@ -11,19 +11,25 @@ from watcher.share import Share
 
 
 class ScanLog:
-    """Each share's last scan. Told by the intakes' threads; its lock guards the table."""
+    """Each share's last scan. Told by the intakes' threads; its lock guards the tables."""
 
     def __init__(self, log: FilteringBoundLogger, conditions: Conditions) -> None:
         self._log = log
         self._conditions = conditions
         self._lock = threading.Lock()
         self._last: dict[Share, ScanSummary] = {}
+        self._mirror_missing: set[Share] = set()
 
     def report(self, share: Share, scan: ScanSummary) -> None:
         """A scan of the whole share ended."""
         with self._lock:
             before = self._last.get(share)
             self._last[share] = scan
+            if isinstance(scan.trouble, RecordUnwritable):
+                self._mirror_missing.add(share)
+            mirror_is_back = scan.trouble is None and share in self._mirror_missing
+            if mirror_is_back:
+                self._mirror_missing.remove(share)
         match scan.trouble:
             case RecordUnwritable():
                 self._conditions.begin("sidecar_unwritable", _mirror(share), str(scan.trouble))
@@ -32,7 +38,7 @@ class ScanLog:
                 self._conditions.begin("share_gone", share.root, str(scan.trouble))
                 return
         self._conditions.end("share_gone", share.root)
-        if before is not None and isinstance(before.trouble, RecordUnwritable):
+        if mirror_is_back:
             self._conditions.end("sidecar_unwritable", _mirror(share))
         log = self._log.bind(share=share.root)
         for folder, why in scan.unreadable.items():

@@ -156,6 +156,8 @@ class Wire:
                 received = self._receive(at_most, deadline)
                 done = received.whole and self._protocol.our_state is h11.DONE
             done = done and self._protocol.their_state is h11.DONE
+            # Whatever came behind the answer must not be taken for that to the next question.
+            done = done and not self._protocol.trailing_data[0]
         finally:
             if done:
                 self._protocol.start_next_cycle()

@@ -30,6 +30,7 @@ from watcher.service import Service, Tokens
 from watcher.settings import Settings
 from watcher.settling import Moment, Settling
 from watcher.share import Share
+from watcher.sign_in import Account
 from watcher.tally import Tally
 from watcher.token_store import TokenStore
 from watcher.tokens import GivenToken, RefreshedTokens
@@ -52,7 +53,7 @@ def build(
     Raises `ConfigurationError`.
     """
     shares = shares_of(settings)
-    new_connection = connections(settings, environ)
+    new_connection = _connections(settings, environ)
     tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=new_connection)
     settling = Settling(
         settle_seconds=settings.readiness.settle_seconds,
@@ -136,7 +137,7 @@ def tokens_of(
     connect: Callable[[], Connection],
 ) -> Tokens:
     """Where tokens come from: an access token that is given goes before all else."""
-    access = given_token("access_token", environ)
+    access = _given("access_token", environ)
     if access:
         return GivenToken(access)
     return RefreshedTokens(
@@ -144,12 +145,26 @@ def tokens_of(
         url=settings.auth.url,
         client_id=settings.auth.client_id,
         store=TokenStore(state_dir),
-        given=given_token("refresh_token", environ),
+        given=_given("refresh_token", environ),
         wall=time.time,
     )
 
 
-def given_token(name: str, environ: Mapping[str, str]) -> str:
+def account_of(settings: Settings, *, state_dir: str, environ: Mapping[str, str]) -> Account:
+    """What `login` and `logout` need. Raises `ConfigurationError`."""
+    every = {share.organization for share in settings.share}
+    return Account(
+        connect=_connections(settings, environ),
+        api_url=settings.api.url,
+        auth_url=settings.auth.url,
+        client_id=settings.auth.client_id,
+        store=TokenStore(state_dir),
+        organization=settings.api.organization or ("" if "" in every else ", ".join(sorted(every))),
+        given=_given("refresh_token", environ),
+    )
+
+
+def _given(name: str, environ: Mapping[str, str]) -> str:
     """A token from a systemd credential (`LoadCredential=`), else from the environment."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     path = os.path.join(folder, name) if folder else ""
@@ -169,7 +184,7 @@ def given_token(name: str, environ: Mapping[str, str]) -> str:
     return token
 
 
-def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
+def _connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
     """Makes connections, all with the same trust. Raises `ConfigurationError`."""
     believed = trust(settings.api.ca_file)
     proxy_for = proxies(settings.api.proxy, environ)

@@ -15,12 +15,12 @@ from tests.core.factories import (
     HASH,
     NAMES,
     PROPERTY,
-    ROOT,
     a_share,
     left_open,
     made_read_only,
     open_descriptors,
     opened_folder,
+    without_override,
 )
 from watcher import scan as scanning
 from watcher.errors import ShareGone
@@ -28,7 +28,7 @@ from watcher.ignores import Ignores
 from watcher.record import write_note, write_sidecar
 from watcher.scan import Found, Unreadable, scan
 from watcher.share import Share
-from watcher.tree import NotThere, Tree, stamp_of, translated
+from watcher.tree import NotThere, Tree, stamp_of
 
 
 @pytest.fixture
@@ -212,27 +212,16 @@ def test_a_share_that_goes_in_the_middle_is_an_error(root: Path, tmp_path: Path)
         list(files)
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
 def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, mode: int
 ) -> None:
     for name in ("a", "locked", "z"):
         drop(root / name / "x.jpg")
-    if ROOT:  # whom no mode keeps out
-        real = Tree._enter
-
-        def enter(self: Tree, name: str, above: int, *, create: bool) -> int:
-            if name == "locked":
-                with translated(name):
-                    raise PermissionError(13, "Permission denied")
-            return real(self, name, above, create=create)
-
-        monkeypatch.setattr(Tree, "_enter", enter)
-    else:
-        (root / "locked").chmod(0)
-    try:
+    (root / "locked").chmod(mode)
+    with without_override():
         answers = list(scan(a_share(root)))
-    finally:
-        (root / "locked").chmod(0o755)
+    (root / "locked").chmod(0o755)
     assert [answer.path for answer in answers] == ["a/x.jpg", "locked", "z/x.jpg"]
     (unreadable,) = (answer for answer in answers if isinstance(answer, Unreadable))
     assert "Permission denied" in unreadable.why

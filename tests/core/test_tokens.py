@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.core.factories import PATIENCE, Clock, a_connection, made_read_only
+from tests.core.factories import PATIENCE, Clock, a_connection, ended, in_thread, made_read_only
 from watcher.errors import ConfigurationError, LoginNeeded, ServiceTrouble
 from watcher.sandbox import CLIENT_ID, Fault, OAuthRules, Sandbox, faults
+from watcher.service import Access
 from watcher.token_store import Stored, TokenStore
 from watcher.tokens import GivenToken, RefreshedTokens
 
@@ -366,3 +367,267 @@ def test_a_state_directory_that_cannot_be_written_to_holds_only_what_could_be_lo
             else:
                 assert works(service, tokens.current().token)
         assert refreshes(service) == 1
+
+
+# Another process: login, logout, another daemon
+
+
+def sign_in(service: Sandbox, state: Path, clock: Clock, **more: Any) -> str:
+    """What `login` leaves; the access token."""
+    pair = service.new_grant()
+    store = TokenStore(str(state))
+    before = store.read()
+    seed = before.seed if before else ""
+    store.write(
+        Stored(pair.refresh_token, pair.access_token, clock.wall() + DAY, seed=seed, **more)
+    )
+    return pair.access_token
+
+
+def test_a_login_is_noticed_while_running(
+    start: Start, service: Sandbox, state: Path, clock: Clock
+) -> None:
+    tokens = start(None)
+    with pytest.raises(LoginNeeded):
+        tokens.current()
+    token = sign_in(service, state, clock, organization="chosen")
+    assert tokens.current() == Access(token, "chosen")
+    another = sign_in(service, state, clock, organization="other")
+    assert tokens.current() == Access(another, "other")  # though the first was still good
+    assert not service.requests
+
+
+def test_a_login_mends_a_refresh_token_that_was_revoked(
+    start: Start, service: Sandbox, state: Path, clock: Clock
+) -> None:
+    given = service.refresh_token
+    tokens = start(given)
+    service.revoke_refresh_tokens()
+    with pytest.raises(LoginNeeded):
+        tokens.current()
+    token = sign_in(service, state, clock)
+    assert tokens.current().token == token
+    assert start(given).current().token == token  # the one given, seen before, does not come back
+
+
+def test_a_token_that_is_given_later_replaces_a_login(
+    start: Start, service: Sandbox, state: Path, clock: Clock
+) -> None:
+    old = sign_in(service, state, clock, organization="chosen")
+    access = start(service.refresh_token).current()
+    assert access.token != old
+    assert access.organization == ""
+
+
+def test_the_organization_stays_with_a_login_that_is_renewed(
+    start: Start, service: Sandbox, state: Path, clock: Clock
+) -> None:
+    first = sign_in(service, state, clock, organization="chosen")
+    clock.advance(DAY)
+    tokens = start(None)
+    assert tokens.current().organization == "chosen"
+    assert tokens.current().token != first
+    assert stored(state).organization == "chosen"
+
+
+def test_a_logout_is_noticed_while_running(
+    start: Start, service: Sandbox, state: Path, clock: Clock
+) -> None:
+    sign_in(service, state, clock)
+    tokens = start(None)
+    tokens.current()
+    TokenStore(str(state)).remove()
+    with pytest.raises(LoginNeeded, match="sign in with `autoretouch-watcher login`"):
+        tokens.current()
+
+
+@pytest.mark.parametrize("damage", ["chmod", "garbage"])
+def test_a_store_that_spoils_while_running_needs_a_login_until_it_is_mended(
+    start: Start, service: Sandbox, state: Path, clock: Clock, damage: str
+) -> None:
+    token = sign_in(service, state, clock)
+    tokens = start(None)
+    tokens.current()
+    file = state / "token.json"
+    good = file.read_bytes()
+    if damage == "chmod":
+        file.chmod(0o644)
+    else:
+        file.write_bytes(b"garbage")
+    for _ in range(2):
+        with pytest.raises(LoginNeeded, match=r"token\.json: "):
+            tokens.current()
+    file.chmod(0o600)
+    file.write_bytes(good)
+    assert tokens.current().token == token
+
+
+def test_two_processes_renew_once_between_them(
+    start: Start, service: Sandbox, clock: Clock
+) -> None:
+    """With rotation, the second to show the same refresh token would end the login of both."""
+    given = service.refresh_token
+    ours, theirs = start(given), start(given)
+    ours.current()
+    theirs.current()
+    for _ in range(3):
+        clock.advance(DAY)
+        assert ours.current() == theirs.current()
+    assert refreshes(service) == 4
+
+
+def all_at_once(asks: list[Callable[[], str]]) -> list[str]:
+    got: list[str] = []
+    threads = [in_thread(lambda ask=ask: got.append(ask())) for ask in asks]
+    assert ended(*threads)
+    return got
+
+
+def test_processes_that_renew_at_the_same_moment_do_not_fight(
+    start: Start, service: Sandbox, clock: Clock
+) -> None:
+    given = service.refresh_token
+    daemons = [start(given) for _ in range(6)]
+    for _ in range(3):
+        clock.advance(DAY)
+        got = all_at_once([lambda one=one: one.current().token for one in daemons])
+        assert len(got) == 6
+        assert len(set(got)) == 1
+    assert refreshes(service) == 3
+
+
+def test_a_process_that_keeps_the_lock_is_trouble_and_not_the_end(
+    service: Sandbox, state: Path, clock: Clock
+) -> None:
+    waited: list[float] = []
+    store = TokenStore(str(state), wait=waited.append)
+    with a_connection() as connection, TokenStore(str(state)).held():
+        tokens = RefreshedTokens(
+            connection,
+            url=service.url,
+            client_id=CLIENT_ID,
+            store=store,
+            given=service.refresh_token,
+            wall=clock.wall,
+        )
+        with pytest.raises(ServiceTrouble, match="another process is busy"):
+            tokens.current()
+        assert 10 <= sum(waited) <= 60
+    assert not service.requests
+
+
+# Once for all workers, in trouble too
+
+
+class CountedLock:
+    """A lock that tells how many came to it."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._told = told
+
+    def __enter__(self) -> None:
+        self._told()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_workers_that_stand_in_line_share_a_failure(start: Start, service: Sandbox) -> None:
+    """Else a server that takes a minute to fail would keep 32 workers for half an hour."""
+    tokens = start(service.refresh_token)
+    came = threading.Semaphore(0)
+    tokens._lock = CountedLock(came.release)  # type: ignore[assignment]
+    all_here = threading.Event()
+
+    def fail_when_all_stand_in_line(exchange: Any) -> None:
+        all_here.wait(PATIENCE)
+        faults.Status(503, headers={"Retry-After": "7"})(exchange)
+
+    service.fault(fail_when_all_stand_in_line, path="/oauth/token", times=None)
+    caught: list[ServiceTrouble] = []
+
+    def work() -> None:
+        try:
+            tokens.current()
+        except ServiceTrouble as error:
+            caught.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert came.acquire(timeout=PATIENCE)
+    all_here.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(caught) == len(set(map(id, caught))) == 8
+    assert service.counters["POST /oauth/token"] == 1
+
+
+def test_a_refresh_token_that_was_refused_is_shown_again_only_after_a_minute(
+    start: Start, service: Sandbox, clock: Clock
+) -> None:
+    tokens = start(service.refresh_token)
+    refused = faults.Status(403, body=b'{"error": "invalid_grant"}')
+    service.fault(refused, path="/oauth/token")
+    for _ in range(5):
+        with pytest.raises(LoginNeeded):
+            tokens.current()
+        clock.advance(10)
+    assert service.counters["POST /oauth/token"] == 1
+    clock.advance(10)
+    assert works(service, tokens.current().token)  # the server had been wrong
+
+
+@pytest.mark.parametrize("seconds", [-3 * 365 * DAY, 3 * 365 * DAY])
+def test_a_clock_that_jumps_costs_a_refresh_at_most(
+    start: Start, service: Sandbox, clock: Clock, seconds: float
+) -> None:
+    tokens = start(service.refresh_token)
+    first = tokens.current().token
+    clock.wall_ns += int(seconds * 1e9)
+    service.expire_access_tokens()
+    assert works(service, tokens.renewed(first).token)
+    assert refreshes(service) == 2
+
+
+# On the disk before it is used
+
+
+def test_a_rotated_refresh_token_is_on_the_disk_before_its_access_token_is_used(
+    start: Start, service: Sandbox, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = start(service.refresh_token)
+    tokens.current()
+    before = service.refresh_token
+    steps: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noting_fsync(fd: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
+        steps.append(f"fsync {kind}")
+        fsync(fd)
+
+    def noting_rename(source: str, target: str) -> None:
+        steps.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "rename", noting_rename)
+    token = tokens.renewed(tokens.current().token).token
+    assert steps == ["fsync file", "rename", "fsync folder"]
+    assert stored(state).access_token == token
+    assert stored(state).refresh_token == service.refresh_token
+    assert (before != service.refresh_token) is service._grants.rules.rotate_refresh_tokens
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_login_by_root_can_be_read_by_the_services_user(state: Path) -> None:
+    state.mkdir()
+    os.chown(state, 1234, 2345)
+    TokenStore(str(state)).write(Stored("refresh"))
+    status = (state / "token.json").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 2345)
+    assert stat.S_IMODE(status.st_mode) == 0o600

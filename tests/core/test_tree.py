@@ -17,6 +17,7 @@ from tests.core.factories import (
     mounted,
     open_descriptors,
     opened_folder,
+    without_override,
 )
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
 from watcher.tree import (
@@ -219,12 +220,21 @@ def test_what_the_file_system_says_is_the_files_fault_or_the_shares(
             raise OSError(code, os.strerror(code))
 
 
-def test_a_file_that_may_not_be_read_is_unreadable(root: Path) -> None:
-    if ROOT:
-        pytest.skip("root may read everything")
-    (root / "a" / "b" / "x.jpg").chmod(0)
-    with pytest.raises(FileUnreadable):
+@pytest.mark.parametrize("locked", ["a/b/x.jpg", "a/b", "a"])
+def test_what_may_not_be_read_or_entered_is_unreadable(root: Path, locked: str) -> None:
+    mode = (root / locked).stat().st_mode
+    (root / locked).chmod(0)
+    with without_override(), pytest.raises(FileUnreadable, match="Permission denied"):
         content(root, "a/b/x.jpg")
+    (root / locked).chmod(mode)
+    assert content(root, "a/b/x.jpg") == b"inside"
+
+
+def test_a_root_that_may_not_be_entered_is_the_shares_trouble(root: Path) -> None:
+    root.chmod(0)
+    with without_override(), pytest.raises(ShareGone, match="Permission denied"):
+        Tree(str(root)).open_folder("")
+    root.chmod(0o755)
 
 
 def test_looking_tells_what_a_write_changes(root: Path) -> None:

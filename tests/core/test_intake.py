@@ -1,0 +1,434 @@
+"""One share's intake: whatever happens on the share, every file is looked at; with real events."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.core.factories import (
+    HASH,
+    PATIENCE,
+    Clock,
+    a_candidate,
+    a_share,
+    ended,
+    in_thread,
+    opened_folder,
+    without_override,
+)
+from watcher.backlog import Backlog, Candidate, Priority
+from watcher.errors import RecordUnwritable, ShareGone
+from watcher.ignores import Ignores
+from watcher.intake import MAX_FOLDERS, Intake, ScanSummary
+from watcher.observer import Observer
+from watcher.record import write_note, write_sidecar
+from watcher.share import Share
+from watcher.tree import stamp_of
+
+NEVER = 1e6
+"""Seconds until something that a test does not wait for."""
+
+
+class Reports:
+    """What scans told; the condition guards it."""
+
+    def __init__(self) -> None:
+        self.all: list[ScanSummary] = []
+        self._news = threading.Condition()
+
+    def __call__(self, _share: Share, summary: ScanSummary) -> None:
+        with self._news:
+            self.all.append(summary)
+            self._news.notify_all()
+
+    def came(self, count: int) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: len(self.all) >= count, PATIENCE)
+
+
+class Desk:
+    """An intake with all that it needs; `settle_seconds` is 0, so that events are ready at once."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        backlog: Backlog | None = None,
+        polled: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        rescan_seconds: float = NEVER,
+        mirror: str | None = None,
+        poll_seconds: float = NEVER,
+        ignores: Ignores | None = None,
+    ) -> None:
+        self.root = root
+        self.share = a_share(
+            root,
+            rescan_seconds=rescan_seconds,
+            poll_seconds=poll_seconds,
+            mirror=mirror,
+            ignores=ignores or Ignores(),
+        )
+        self.backlog = Backlog(clock=time.monotonic) if backlog is None else backlog
+        self.reports = Reports()
+        self.intake = Intake(
+            self.share,
+            backlog=self.backlog,
+            report=self.reports,
+            settle_seconds=0,
+            polled=polled,
+            clock=clock,
+        )
+        self._threads: list[threading.Thread] = []
+        self._observer: Observer | None = None
+
+    def drop(self, path: str, content: bytes = b"image") -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        return file
+
+    def run(self, *, observed: bool = False) -> None:
+        """As in the daemon: first the events, then the scan, which is waited for."""
+        if observed:
+            self._observer = Observer(str(self.root), self.intake)
+            self._observer.start()
+        self._threads = [in_thread(self.backlog.keep_time), in_thread(self.intake.run)]
+        assert self.reports.came(1)
+
+    def end(self) -> None:
+        if self._observer is not None:
+            self._observer.stop(PATIENCE)
+        self.intake.stop()
+        self.backlog.close()
+        assert ended(*self._threads)
+
+    def next(self) -> Candidate:
+        candidate = self.backlog.take()
+        assert candidate is not None
+        return candidate
+
+    def next_paths(self, count: int) -> set[str]:
+        """The paths of the next `count` candidates; each comes to its end."""
+        paths: set[str] = set()
+        while len(paths) < count:
+            candidate = self.next()
+            paths.add(candidate.path)
+            self.backlog.finish(candidate)
+        return paths
+
+    def waiting(self) -> dict[str, Priority]:
+        """All that is in the backlog now, by priority."""
+        return {path: candidate.priority for (_, path), candidate in self.backlog._entries.items()}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "share")
+    yield desk
+    desk.end()
+
+
+# The scan
+
+
+def test_a_scan_takes_in_what_has_no_current_record_and_reports_the_rest(desk: Desk) -> None:
+    for name in ("new.jpg", "in/new.jpg", "sent.jpg", "bad.jpg", "stale.jpg", "notes.txt"):
+        desk.drop(name)
+    desk.drop("stale.jpg.sha256", b"")
+    with opened_folder(desk.root) as folder:
+        stamp = stamp_of((desk.root / "sent.jpg").stat())
+        write_sidecar("sent.jpg", HASH, stamp=stamp, mode=0o644, folder=folder)
+        stamp = stamp_of((desk.root / "bad.jpg").stat())
+        write_note("bad.jpg", "Why", when=datetime.now(UTC), stamp=stamp, mode=0o644, folder=folder)
+    desk.intake.run_once()
+    assert desk.waiting() == {
+        "new.jpg": Priority.BACKLOG,
+        "in/new.jpg": Priority.BACKLOG,
+        "stale.jpg": Priority.RECHECK,
+    }
+    (report,) = desk.reports.all
+    assert (report.candidates, report.recorded, report.rejected) == (3, 1, 1)
+    assert (report.unreadable, report.trouble) == ({}, None)
+    assert report.seconds >= 0
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_taken_in(desk: Desk) -> None:
+    for name in ("a/x.jpg", "locked/x.jpg", "z/x.jpg"):
+        desk.drop(name)
+    (desk.root / "locked").chmod(0)
+    with without_override():
+        desk.intake.run_once()
+    (desk.root / "locked").chmod(0o755)
+    assert set(desk.waiting()) == {"a/x.jpg", "z/x.jpg"}
+    (report,) = desk.reports.all
+    assert set(report.unreadable) == {"locked"}
+    assert "Permission denied" in report.unreadable["locked"]
+    assert report.trouble is None
+
+
+def test_a_share_that_is_gone_is_reported_and_the_next_scan_finds_it_again(
+    tmp_path: Path, desk: Desk
+) -> None:
+    desk.drop("a.jpg")
+    desk.root.rename(tmp_path / "unmounted")
+    desk.intake.run_once()
+    assert isinstance(desk.reports.all[0].trouble, ShareGone)
+    assert not desk.waiting()
+    (tmp_path / "unmounted").rename(desk.root)
+    desk.intake.run_once()
+    assert desk.reports.all[1].trouble is None
+    assert set(desk.waiting()) == {"a.jpg"}
+
+
+def test_a_mirror_that_is_missing_is_reported(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "share", mirror=str(tmp_path / "missing"))
+    desk.drop("a.jpg")
+    desk.intake.run_once()
+    assert isinstance(desk.reports.all[0].trouble, RecordUnwritable)
+
+
+def test_a_full_backlog_makes_the_scan_wait_and_nothing_is_left_out(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "share", backlog=Backlog(clock=time.monotonic, capacity=2))
+    names = {f"{number}.jpg" for number in range(20)}
+    for name in names:
+        desk.drop(name)
+    scanning = in_thread(desk.intake.run_once)
+    assert desk.next_paths(20) == names
+    assert ended(scanning)
+    assert desk.reports.all[0].candidates == 20
+
+
+class Door(Backlog):
+    """Tells when somebody has waited at it in vain."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=time.monotonic, capacity=1)
+        self.refused = threading.Event()
+
+    def put(self, share: Share, path: str, priority: Priority, *, timeout: float) -> bool:  # noqa: ARG002
+        taken = super().put(share, path, priority, timeout=0)
+        if not taken:
+            self.refused.set()
+        return taken
+
+
+def test_a_scan_that_waits_at_the_door_can_be_stopped(tmp_path: Path) -> None:
+    door = Door()
+    desk = Desk(tmp_path / "share", backlog=door)
+    for number in range(5):
+        desk.drop(f"{number}.jpg")
+    thread = in_thread(desk.intake.run)
+    assert door.refused.wait(PATIENCE)
+    desk.intake.stop()
+    assert ended(thread)
+    assert not desk.reports.all  # it was not whole, so nothing is concluded from it
+
+
+def test_one_that_was_stopped_before_it_began_does_nothing(desk: Desk) -> None:
+    desk.drop("a.jpg")
+    desk.intake.stop()
+    desk.intake.run()
+    assert not desk.waiting()
+    assert not desk.reports.all
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_share_is_scanned_again_and_again_by_the_timer(tmp_path: Path, *, polled: bool) -> None:
+    poll, rescan = (0.001, NEVER) if polled else (NEVER, 0.001)
+    desk = Desk(tmp_path / "share", polled=polled, poll_seconds=poll, rescan_seconds=rescan)
+    desk.run()
+    assert desk.reports.came(4)
+    desk.drop("late.jpg")
+    assert desk.next_paths(1) == {"late.jpg"}
+    desk.end()
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_the_time_to_the_next_scan_begins_at_the_end_of_the_last(
+    tmp_path: Path, *, polled: bool
+) -> None:
+    clock = Clock()
+    desk = Desk(tmp_path / "share", polled=polled, clock=clock, poll_seconds=5, rescan_seconds=300)
+    clock.advance(1000)
+    desk.intake.run_once()
+    desk.intake._dirty = False
+    desk.intake.appeared("in")
+    clock.advance(4.9 if polled else 299.9)
+    assert desk.intake._next_reason() == "in"
+    desk.intake.appeared("in")
+    clock.advance(0.1)
+    assert not desk.intake._next_reason()  # the whole share, this folder with it
+
+
+# Hints
+
+
+def test_a_hint_at_a_file_that_is_none_of_our_business_is_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "share", ignores=Ignores(["CaptureOne/", "draft-*"]))
+    for path in (
+        "a.jpg.sha256",
+        "a.jpg.rejected.txt",
+        ".autoretouch-1.tmp",
+        ".hidden.jpg",
+        ".Trashes/a.jpg",
+        "in/@eaDir/a.jpg",
+        "in/CaptureOne/Cache/a.jpg",
+        "in/draft-1.jpg",
+        "raw.nef",
+        "noname",
+    ):
+        desk.intake.changed(path)
+        desk.intake.vanished(path.removesuffix(".sha256").removesuffix(".rejected.txt"))
+    assert not desk.waiting()
+
+
+def test_a_hint_at_an_image_is_fresh(desk: Desk) -> None:
+    for path in ("a.jpg", "in/b.TIFF"):
+        desk.intake.changed(path)
+    assert desk.waiting() == {"a.jpg": Priority.FRESH, "in/b.TIFF": Priority.FRESH}
+
+
+def test_a_record_that_vanishes_has_its_image_looked_at(desk: Desk) -> None:
+    desk.intake.vanished("in/a.jpg.sha256")
+    desk.intake.vanished("b.png.rejected.txt")
+    desk.intake.vanished("c.jpg")
+    desk.intake.vanished("d.txt.sha256")
+    assert set(desk.waiting()) == {"in/a.jpg", "b.png"}
+
+
+@pytest.fixture
+def quiet(desk: Desk) -> Desk:
+    """Its first scan is over; it has no reason for another."""
+    desk.run()
+    return desk
+
+
+def test_a_folder_that_appears_is_scanned_by_itself_with_all_below_it(quiet: Desk) -> None:
+    quiet.drop("card/100/a.jpg")
+    quiet.drop("card/b.jpg")
+    quiet.drop("elsewhere.jpg")
+    quiet.intake.appeared("card")
+    assert quiet.next_paths(2) == {"card/100/a.jpg", "card/b.jpg"}
+    assert len(quiet.reports.all) == 1
+    assert not quiet.waiting()
+
+
+def test_a_folder_that_went_again_is_no_harm(quiet: Desk) -> None:
+    quiet.drop("in/a.jpg")
+    for folder in ("gone", "in/gone", "in"):
+        quiet.intake.appeared(folder)
+    assert quiet.next_paths(1) == {"in/a.jpg"}
+
+
+def test_an_ignored_folder_is_not_scanned(quiet: Desk) -> None:
+    quiet.drop(".Trashes/a.jpg")
+    quiet.drop("in/b.jpg")
+    for folder in (".Trashes", ".Trashes/below", "in"):
+        quiet.intake.appeared(folder)
+    assert quiet.next_paths(1) == {"in/b.jpg"}
+
+
+def test_lost_events_are_made_up_for_by_a_scan(quiet: Desk) -> None:
+    quiet.drop("a.jpg")
+    quiet.intake.overflowed()
+    assert quiet.next_paths(1) == {"a.jpg"}
+    assert quiet.reports.came(2)
+
+
+def test_more_folders_than_can_be_kept_are_answered_by_one_scan_of_the_share(desk: Desk) -> None:
+    desk.intake._dirty = False
+    desk.intake._scan_due = time.monotonic() + NEVER
+    for number in range(MAX_FOLDERS):
+        desk.intake.appeared(f"card/{number}")
+    assert desk.intake._next_reason() == "card/0"
+    desk.intake.appeared("card/one")
+    desk.intake.appeared("card/one too many")
+    assert not desk.intake._next_reason()
+    assert not desk.intake._folders
+
+
+def test_an_event_that_finds_no_room_is_made_up_for_by_a_scan(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "share", backlog=Backlog(clock=time.monotonic, capacity=1))
+    desk.run()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        desk.drop(name)
+        desk.intake.changed(name)
+    assert desk.next_paths(3) == {"a.jpg", "b.jpg", "c.jpg"}
+    assert desk.reports.came(2)
+    desk.end()
+
+
+def test_what_happens_while_a_worker_has_the_file_is_looked_at_afterwards(quiet: Desk) -> None:
+    quiet.drop("a.jpg")
+    candidate = a_candidate(quiet.backlog, quiet.share)
+    quiet.intake.changed("a.jpg")
+    quiet.backlog.finish(candidate)
+    assert quiet.next() is candidate
+
+
+# With real events
+
+
+@pytest.fixture
+def watched(desk: Desk) -> Desk:
+    desk.drop("in/old.jpg")
+    desk.run(observed=True)
+    assert desk.next_paths(1) == {"in/old.jpg"}
+    return desk
+
+
+def test_a_file_that_is_dropped_comes_without_a_scan(watched: Desk) -> None:
+    for path in ("a.jpg", "in/b.png"):
+        watched.drop(path)
+        candidate = watched.next()
+        assert (candidate.path, candidate.priority) == (path, Priority.FRESH)
+    assert len(watched.reports.all) == 1
+
+
+def test_a_file_that_is_moved_in_or_renamed_to_an_image_comes(
+    watched: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"image")
+    (tmp_path / "a.jpg").rename(watched.root / "in" / "a.jpg")
+    assert watched.next().path == "in/a.jpg"
+    watched.drop("in/b.jpg.part").rename(watched.root / "in" / "b.jpg")
+    assert watched.next().path == "in/b.jpg"
+
+
+def test_a_folder_that_is_moved_in_comes_with_all_that_is_in_it(
+    watched: Desk, tmp_path: Path
+) -> None:
+    names = {f"card/{folder}/{number}.jpg" for folder in range(5) for number in range(20)}
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"image")
+    (tmp_path / "card").rename(watched.root / "card")
+    assert watched.next_paths(100) == names
+
+
+def test_a_tree_that_is_copied_in_comes_whole(watched: Desk, tmp_path: Path) -> None:
+    names = {f"card/{folder}/deep/{number}.jpg" for folder in range(20) for number in range(3)}
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"image")
+    shutil.copytree(tmp_path / "card", watched.root / "card")
+    assert watched.next_paths(60) == names
+
+
+def test_deleting_a_record_has_the_image_looked_at_again(watched: Desk) -> None:
+    for suffix in (".sha256", ".rejected.txt"):
+        record = watched.drop(f"in/old.jpg{suffix}")
+        record.unlink()
+        assert watched.next_paths(1) == {"in/old.jpg"}
+
+
+def test_deleting_or_moving_out_an_image_is_no_work(watched: Desk, tmp_path: Path) -> None:
+    (watched.root / "in" / "old.jpg").rename(tmp_path / "out.jpg")
+    watched.drop("last.jpg")
+    assert watched.next().path == "last.jpg"
+    assert set(watched.waiting()) == {"last.jpg"}

@@ -1,0 +1,159 @@
+"""The workers: every candidate gets its verdict, no failure ends a thread."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.core.factories import PATIENCE, Clock
+from watcher.backlog import Backlog, Candidate, Priority
+from watcher.outcomes import Gone, Outcome
+from watcher.pool import Pool, Way
+from watcher.share import Share
+
+SHARE = Share("/photos")
+COUNT = 4
+
+
+class Verdicts:
+    """Finishes every candidate and remembers what it was told; the condition guards it."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self._news = threading.Condition()
+        self.outcomes: list[str] = []
+        self.failures: list[tuple[str, str]] = []
+
+    def outcome(self, candidate: Candidate, outcome: Outcome, seconds: float) -> None:
+        assert outcome == Gone()
+        assert seconds >= 0
+        self._end(candidate)
+        with self._news:
+            self.outcomes.append(candidate.path)
+            self._news.notify_all()
+
+    def failure(self, candidate: Candidate, error: Exception) -> None:
+        self._end(candidate)
+        with self._news:
+            self.failures.append((candidate.path, str(error)))
+            self._news.notify_all()
+
+    def _end(self, candidate: Candidate) -> None:
+        self._backlog.finish(candidate)
+
+    def came(self, count: int) -> bool:
+        with self._news:
+            return self._news.wait_for(
+                lambda: len(self.outcomes) + len(self.failures) >= count, PATIENCE
+            )
+
+
+class Ways:
+    """Makes each worker's way; counts those that are open, and the threads that made them."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._lock = threading.Lock()
+        self.open = 0
+        self.makers: list[int] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[Way]:
+        with self._lock:
+            self.open += 1
+            self.makers.append(threading.get_ident())
+        try:
+            yield self._way
+        finally:
+            assert threading.get_ident() in self.makers
+            with self._lock:
+                self.open -= 1
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    return Backlog(clock=Clock())
+
+
+def started(backlog: Backlog, way: Way) -> tuple[Pool, Verdicts, Ways]:
+    verdicts, ways = Verdicts(backlog), Ways(way)
+    pool = Pool(COUNT, backlog=backlog, ways=ways, verdicts=verdicts)
+    pool.start()
+    return pool, verdicts, ways
+
+
+def put(backlog: Backlog, *paths: str) -> None:
+    for path in paths:
+        assert backlog.put(SHARE, path, Priority.BACKLOG, timeout=PATIENCE)
+
+
+def test_every_candidate_gets_its_verdict_once(backlog: Backlog) -> None:
+    pool, verdicts, _ = started(backlog, lambda _: Gone())
+    paths = [f"{number}.jpg" for number in range(200)]
+    put(backlog, *paths)
+    assert verdicts.came(200)
+    assert sorted(verdicts.outcomes) == sorted(paths)
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+
+
+def test_a_failure_is_told_and_the_worker_goes_on(backlog: Backlog) -> None:
+    def way(candidate: Candidate) -> Outcome:
+        if candidate.path.startswith("bad"):
+            raise KeyError(candidate.path)
+        return Gone()
+
+    pool, verdicts, _ = started(backlog, way)
+    put(backlog, *[f"bad{number}" for number in range(3 * COUNT)], "good.jpg")
+    assert verdicts.came(3 * COUNT + 1)
+    assert verdicts.outcomes == ["good.jpg"]
+    assert ("bad0", "'bad0'") in verdicts.failures
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+
+
+def test_all_workers_work_at_the_same_time(backlog: Backlog) -> None:
+    together = threading.Barrier(COUNT, timeout=PATIENCE)
+
+    def way(_: Candidate) -> Outcome:
+        together.wait()  # passes only if all are here at once
+        return Gone()
+
+    pool, verdicts, _ = started(backlog, way)
+    put(backlog, *[f"{number}.jpg" for number in range(COUNT)])
+    assert verdicts.came(COUNT)
+    assert not verdicts.failures
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+
+
+def test_each_worker_has_a_way_of_its_own_closed_at_its_end(backlog: Backlog) -> None:
+    pool, _, ways = started(backlog, lambda _: Gone())
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+    assert len(set(ways.makers)) == COUNT
+    assert ways.open == 0
+
+
+def test_a_worker_that_hangs_is_counted_and_holds_up_nothing(backlog: Backlog) -> None:
+    hung, release = threading.Event(), threading.Event()
+
+    def way(candidate: Candidate) -> Outcome:
+        if candidate.path == "hang.jpg":
+            hung.set()
+            release.wait(PATIENCE)
+        return Gone()
+
+    pool, verdicts, ways = started(backlog, way)
+    put(backlog, "hang.jpg")
+    assert hung.wait(PATIENCE)
+    put(backlog, "other.jpg")
+    assert verdicts.came(1)
+    backlog.close()
+    while ways.open > 1:
+        assert pool.join(0.01) >= 1
+    assert pool.join(0) == 1
+    release.set()
+    assert pool.join(PATIENCE) == 0
+    assert sorted(verdicts.outcomes) == ["hang.jpg", "other.jpg"]
