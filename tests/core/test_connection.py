@@ -139,8 +139,10 @@ def test_an_answer_has_its_status_headers_and_body() -> None:
     [
         b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
         b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"5\r\nuntil\r\n8\r\n the end\r\n0\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nuntil\r\n8\r\n the end\r\n0\r\n\r\n"
+        ),
         b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil the end",
     ],
 )

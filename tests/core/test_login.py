@@ -114,8 +114,8 @@ def test_what_is_optional_may_be_missing(login: DeviceLogin, sandbox: Sandbox) -
 @pytest.mark.parametrize(
     ("said", "interval", "expires_in"),
     [
-        ({"interval": 0, "expires_in": 0}, 1, 1),
-        ({"interval": -5, "expires_in": -5}, 1, 1),
+        ({"interval": 0, "expires_in": 0}, 0.5, 1),
+        ({"interval": -5, "expires_in": -5}, 0.5, 1),
         ({"interval": 10**9, "expires_in": 10**400}, 60, 3600),
         ({"interval": "7", "expires_in": None}, 5, 900),
         ({"interval": 2.5, "expires_in": 60}, 2.5, 60),

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_a_traceback_is_kept_and_forges_nothing(monkeypatch: pytest.MonkeyPatch,
     stream = printed(monkeypatch)
     log = configure(level="debug", form=form, environ={})
     try:
-        open("/nonexistent/a\nforged.jpg")
+        os.stat("/nonexistent/a\nforged.jpg")
     except FileNotFoundError as error:
         log.debug("internal_error", exc_info=error)
     assert "FileNotFoundError" in stream.getvalue()

@@ -1,11 +1,15 @@
 """What a path is mounted on, by the kernel's own table."""
 
 import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.core.factories import mounted, opened_folder
+from watcher import mounts
 from watcher.mounts import Mount, is_mount_point, mount_id, mount_of
 
 TABLE = """\
@@ -94,3 +98,38 @@ def test_a_mount_point_is_told_from_a_folder(tmp_path: Path) -> None:
         fd = os.open(tmp_path / "link", os.O_RDONLY | os.O_DIRECTORY)
         assert is_mount_point(fd)
         os.close(fd)
+
+
+def test_odd_names_of_other_mounts_are_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = b"/media/\xff\xc3\xbc\r\x1b\x85"
+    line = b"40 22 0:60 / " + odd + b" rw - vfat /dev/sdf1 rw,label=- -\n"
+    (tmp_path / "mountinfo").write_bytes(TABLE[0].encode() + line)
+    monkeypatch.setattr(mounts, "MOUNTINFO", str(tmp_path / "mountinfo"))
+    assert mount_of("/srv") == Mount(22, "/", "ext4")
+    assert mount_of(os.fsdecode(odd + b"/a")) == Mount(40, os.fsdecode(odd), "vfat")
+
+
+@contextmanager
+def bound(source: Path, point: Path) -> Iterator[None]:
+    mount = ["mount", "--bind", str(source), str(point)]
+    answer = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        pytest.skip(f"cannot bind a folder here: {answer.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+def test_a_bind_mount_on_the_same_file_system_counts_too(tmp_path: Path) -> None:
+    source, point = tmp_path / "source", tmp_path / "point"
+    (source / "below").mkdir(parents=True)
+    point.mkdir()
+    with bound(source, point):
+        assert point.stat().st_dev == tmp_path.stat().st_dev
+        for path, answer in ((point, True), (point / "below", False), (source, False)):
+            with opened_folder(path) as fd:
+                assert is_mount_point(fd) is answer
+        assert mount_of(str(point / "below")) != mount_of(str(source))

@@ -4,6 +4,7 @@ import pytest
 
 from watcher.errors import ConfigurationError
 from watcher.proxies import proxies
+from watcher.settings import load
 from watcher.wire import Proxy
 
 STUDIO = "http://proxy.studio:3128"
@@ -67,7 +68,32 @@ def test_a_password_is_sent_to_the_proxy_and_shown_to_nobody() -> None:
         "/SECRET",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_a_configuration_error(url: str) -> None:
+def test_a_variable_that_cannot_be_used_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY: .*SOCKS") as caught:
         proxies("environment", {"HTTPS_PROXY": url})
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("http://studio:SECRET@proxy:3128", "must hold no password"),
+        ("socks5://proxy:1080", 'must be "", "environment" or an address'),
+        ("proxy:3128", 'must be "", "environment" or an address'),
+        ("http://proxy", 'must be "", "environment" or an address'),
+        ("http://proxy:3128/path", 'must be "", "environment" or an address'),
+        ("http://proxy:99999", "."),
+        ("http://[::1:3128", "."),
+    ],
+)
+def test_a_proxy_that_cannot_be_is_a_configuration_error(setting: str, says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load("/dev/null", {"api": {"proxy": setting}}, {})
+    assert "[api] proxy: " in str(caught.value)
+    assert says in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["", "environment", "http://proxy:3128", "http://[::1]:3128/"])
+def test_a_proxy_is_named_by_a_word_or_an_address(setting: str) -> None:
+    assert load("/dev/null", {"api": {"proxy": setting}}, {}).api.proxy == setting

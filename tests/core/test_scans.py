@@ -65,6 +65,14 @@ def test_a_mirror_that_is_gone_is_not_the_shares_fault(desk: Desk) -> None:
     assert desk.said(ScanSummary(), desk.mirrored) == ["condition_cleared", "rescan"]
 
 
+def test_a_mirror_that_is_back_is_noticed_though_the_share_was_gone_in_between(desk: Desk) -> None:
+    desk.said(ScanSummary(trouble=RecordUnwritable("cannot enter /mirror")), desk.mirrored)
+    desk.said(ScanSummary(trouble=ShareGone("cannot enter it")), desk.mirrored)
+    cleared = ["condition_cleared", "condition_cleared", "rescan"]
+    assert desk.said(ScanSummary(), desk.mirrored) == cleared
+    assert not desk.conditions.holds("sidecar_unwritable", "/mirror")
+
+
 def test_a_scan_does_not_end_what_a_worker_found_out_about_a_folder(desk: Desk) -> None:
     """That it can be read does not mean that it can be written to."""
     desk.conditions.begin("sidecar_unwritable", desk.share.root, "read-only")

@@ -30,7 +30,7 @@ def organizations() -> dict[str, str]:
 
 @pytest.fixture
 def service(organizations: dict[str, str]) -> Iterator[Sandbox]:
-    rules = OAuthRules(poll_interval_seconds=1, rotate_refresh_tokens=True)
+    rules = OAuthRules(poll_interval_seconds=0, rotate_refresh_tokens=True)
     with Sandbox(organizations=organizations, oauth=rules) as sandbox:
         yield sandbox
 
