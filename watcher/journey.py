@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from watcher.backlog import Candidate, Hashed
 from watcher.claims import Claims
-from watcher.errors import ServiceTrouble
+from watcher.errors import RecordUnwritable, ServiceTrouble
 from watcher.inspection import Image, Incomplete, Refusal, inspect
 from watcher.notes import note_text
 from watcher.openfile import OpenFile
@@ -46,7 +46,7 @@ from watcher.record import (
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
 from watcher.settling import HOLED, TWICE, Moment, Settling, observe
 from watcher.sidecar import NAME_MAX, ForeignRecord
-from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of, translated
+from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
 
 EQUAL_CONTENT_SECONDS = 0.1
 """How soon a file is looked at again whose content another file is just sending."""
@@ -271,8 +271,11 @@ class Journey:
 
 
 def _state(status: os.stat_result, name: str, records: int | None) -> State:
-    with translated(name):
+    try:
         return "none" if records is None else state_of(status, name, records)
+    except OSError as error:  # the image has just been seen, so this is about its record
+        why = f"the record of {name!a} cannot be read: {error.strerror}"
+        raise RecordUnwritable(why) from error
 
 
 def _recorded(name: str, records: int | None) -> str | ForeignRecord | None:

@@ -13,6 +13,9 @@ from typing import Protocol
 from watcher.backlog import Backlog, Candidate
 from watcher.outcomes import Outcome
 
+LAST_RESORT_SECONDS = 60.0
+"""When a candidate is tried again whose failure could not even be told."""
+
 Way = Callable[[Candidate], Outcome]
 """What a worker does with a candidate."""
 
@@ -70,7 +73,12 @@ class Pool:
                 started = time.perf_counter()
                 try:
                     outcome = way(candidate)
-                except Exception as error:  # noqa: BLE001 - the verdict logs it; no error may end a worker
-                    self._verdicts.failure(candidate, error)
-                else:
                     self._verdicts.outcome(candidate, outcome, time.perf_counter() - started)
+                except Exception as error:  # noqa: BLE001 - it is logged; none may end a worker
+                    self._failed(candidate, error)
+
+    def _failed(self, candidate: Candidate, error: Exception) -> None:
+        try:
+            self._verdicts.failure(candidate, error)
+        except Exception:  # noqa: BLE001 - a verdict that fails, too, may at most cost time
+            self._backlog.retry(candidate, LAST_RESORT_SECONDS)

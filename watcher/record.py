@@ -96,7 +96,8 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
     except (NotThere, FileUnreadable) as error:
         raise ForeignRecord(name) from error
     try:
-        return os.read(fd, at_most + 1)
+        with _writing(name):  # one that cannot be read cannot be replaced with care either
+            return os.read(fd, at_most + 1)
     finally:
         os.close(fd)
 
@@ -219,4 +220,4 @@ def _writing(target: str) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        raise RecordUnwritable(f"cannot write {target!a}: {error.strerror}") from error
+        raise RecordUnwritable(f"{target!a}: {error.strerror}") from error

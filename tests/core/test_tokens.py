@@ -6,13 +6,14 @@ import stat
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.core.factories import PATIENCE, Clock, a_connection, ended, in_thread, made_read_only
+from tests.core.factories import PATIENCE, Clock, a_connection, made_read_only
 from watcher.errors import ConfigurationError, LoginNeeded, ServiceTrouble
 from watcher.sandbox import CLIENT_ID, Fault, OAuthRules, Sandbox, faults
 from watcher.service import Access
@@ -476,11 +477,9 @@ def test_two_processes_renew_once_between_them(
     assert refreshes(service) == 4
 
 
-def all_at_once(asks: list[Callable[[], str]]) -> list[str]:
-    got: list[str] = []
-    threads = [in_thread(lambda ask=ask: got.append(ask())) for ask in asks]
-    assert ended(*threads)
-    return got
+def all_at_once(asks: list[Callable[[], Access]]) -> list[Access]:
+    with ThreadPoolExecutor(len(asks)) as pool:
+        return [future.result(PATIENCE) for future in [pool.submit(ask) for ask in asks]]
 
 
 def test_processes_that_renew_at_the_same_moment_do_not_fight(
@@ -490,7 +489,7 @@ def test_processes_that_renew_at_the_same_moment_do_not_fight(
     daemons = [start(given) for _ in range(6)]
     for _ in range(3):
         clock.advance(DAY)
-        got = all_at_once([lambda one=one: one.current().token for one in daemons])
+        got = all_at_once([one.current for one in daemons])
         assert len(got) == 6
         assert len(set(got)) == 1
     assert refreshes(service) == 3

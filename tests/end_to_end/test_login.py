@@ -136,6 +136,8 @@ def test_without_a_terminal_it_says_what_to_open_and_waits(installed: Installati
     file = installed.folder / "state/token.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stored(installed)["organization"] == "org-1"
+    for name in ("access_token", "refresh_token"):
+        assert stored(installed)[name] not in login.said["stdout"]
 
 
 def test_the_login_is_all_that_is_needed(installed: Installation) -> None:
@@ -145,27 +147,18 @@ def test_the_login_is_all_that_is_needed(installed: Installation) -> None:
     assert installed.service.requests[-1].organization == "org-1"
 
 
-def test_no_token_is_shown(installed: Installation) -> None:
-    login = sign_in(installed)
-    for name in ("access_token", "refresh_token"):
-        assert stored(installed)[name] not in login.said["stdout"] + login.said["stderr"]
-
-
-def test_a_sign_in_that_is_declined_ends_with_1(installed: Installation) -> None:
-    with Piped(installed) as login:
-        installed.service.deny(code_shown(login))
-        assert login.end() == 1
-    assert "declined" in login.said["stderr"]
+@pytest.mark.parametrize(
+    ("error", "says"), [("access_denied", "declined"), ("expired_token", "before the code ended")]
+)
+def test_a_sign_in_that_comes_to_nothing_ends_with_1(
+    installed: Installation, error: str, says: str
+) -> None:
+    body = json.dumps({"error": error}).encode()
+    installed.service.fault(faults.Status(403, body=body), path="/oauth/token")
+    result = installed.call("login")
+    assert result.code == 1
+    assert says in result.stderr
     assert not is_signed_in(installed)
-
-
-def test_a_code_that_ends_is_said(installed: Installation) -> None:
-    installed.service.fault(
-        faults.Status(400, body=b'{"error": "expired_token"}'), path="/oauth/token"
-    )
-    with Piped(installed) as login:
-        assert login.end() == 1
-    assert "before the code ended" in login.said["stderr"]
 
 
 def test_a_service_that_is_down_is_said(installed: Installation) -> None:
@@ -339,11 +332,12 @@ def test_a_terminal_asks_which_organization(installed: Installation) -> None:
 
 
 @SEVERAL
-def test_ctrl_c_instead_of_an_answer_keeps_no_login(installed: Installation) -> None:
+def test_giving_up_instead_of_an_answer_keeps_no_login(installed: Installation) -> None:
+    """By Ctrl-D: a signal sent by a program can come just before Python begins to read."""
     with Terminal(installed) as terminal:
         installed.service.approve(terminal.until(r"user_code=(\S+)")[1])
         terminal.until(r"Number.*: ")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.type("\x04")
         assert terminal.end() == 130
         assert "Traceback" not in terminal.drawn
     assert not is_signed_in(installed)

@@ -1,0 +1,36 @@
+"""What the README lists is what there is."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from watcher.conditions import Name
+from watcher.notes import REASONS
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def first_column(header: str) -> set[str]:
+    """The names in the first column of the table that begins so."""
+    table = README.partition(f"| {header} |")[2].partition("\n\n")[0]
+    return set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+
+
+def test_it_explains_every_reason_of_a_rejection_and_no_other() -> None:
+    assert first_column("`reason`") == set(REASONS)
+
+
+def test_it_explains_every_condition_and_no_other() -> None:
+    assert first_column("condition") == set(get_args(Name))
+
+
+def test_its_source_map_names_every_module() -> None:
+    source_map = README.partition("## Source map")[2].partition("\nDependencies")[0]
+    package = Path(__file__).parents[2] / "watcher"
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    modules |= {path.parent.name + "/" for path in package.glob("*/__init__.py")}
+    assert modules - set(re.findall(r"`([\w/]+)`", source_map)) <= SUPPORTING
+
+
+SUPPORTING = {"errors", "outcomes", "settings_faults"}
+"""Words and values that one meets on the way."""
