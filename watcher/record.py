@@ -96,7 +96,7 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
     except (NotThere, FileUnreadable) as error:
         raise ForeignRecord(name) from error
     try:
-        with _writing(name):  # one that cannot be read cannot be replaced with care either
+        with _trouble_told(name, "read"):  # one that cannot be read cannot be replaced with care either
             return os.read(fd, at_most + 1)
     finally:
         os.close(fd)
@@ -159,7 +159,7 @@ def remove_sidecar(name: str, folder: int) -> None:
 
 
 def _remove(name: str, folder: int) -> None:
-    with _writing(name), suppress(FileNotFoundError):
+    with _trouble_told(name), suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
 
@@ -170,7 +170,7 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
     length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
     """
     temporary = _temporary(target)
-    with _writing(target):
+    with _trouble_told(target):
         fd = _open_new(temporary, folder)
         try:
             _fill(fd, content, stamp=stamp, mode=mode)
@@ -214,10 +214,10 @@ def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:
 
 
 @contextmanager
-def _writing(target: str) -> Iterator[None]:
+def _trouble_told(target: str, doing: str = "write") -> Iterator[None]:
     try:
         yield
     except FileExistsError:
         raise
     except OSError as error:
-        raise RecordUnwritable(f"{target!a}: {error.strerror}") from error
+        raise RecordUnwritable(f"cannot {doing} {target!a}: {error.strerror}") from error
