@@ -54,6 +54,8 @@ class Candidate:
     """How often the service had answered well when this file first failed for its sake."""
     probe: bool = False
     """It was let through a closed gate and must be given back to it."""
+    vanished: bool = False
+    """The file was seen to be deleted or moved away: if it is not there, its record goes."""
     said: str = ""
     """Why it waits, as last said in the log."""
     due: float | None = field(default=None, repr=False)
@@ -88,8 +90,11 @@ class Backlog:
 
     # What puts in: the observer and the scan.
 
-    def offer(self, share: Share, path: str, *, settle_seconds: float) -> bool:
-        """Something happened to `path`: look at it once it has had time to settle.
+    def offer(
+        self, share: Share, path: str, *, settle_seconds: float, vanished: bool = False
+    ) -> bool:
+        """Something happened to `path`: look at it once it has had time to settle. `vanished`: it
+        was seen to go.
 
         Never waits. False if there is no room; the caller then has the share rescanned.
         """
@@ -99,11 +104,13 @@ class Backlog:
             if known is None:
                 if self._fresh >= self._capacity or len(self._entries) >= 2 * self._capacity:
                     return False  # (one that failed is not fresh any more, but still here)
-                self._wait_until(due, self._new(share, path, Priority.FRESH))
+                known = self._new(share, path, Priority.FRESH)
+                self._wait_until(due, known)
             elif known.held:
                 known.touched = due if known.touched is None else min(due, known.touched)
             elif known.due is not None and due < known.due:
                 self._wait_until(due, known)
+            known.vanished |= vanished
             return True
 
     def put(self, share: Share, path: str, priority: Priority, *, timeout: float) -> bool:

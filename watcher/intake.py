@@ -75,13 +75,19 @@ class Intake:
             self._offer(path)
 
     def vanished(self, path: str) -> None:
-        """A file went. If it was a record, its image is to be looked at again."""
+        """A file went. If it was a record, its image is to be looked at again; if it was an image,
+        its record goes, too."""
         for suffix in (SIDECAR, NOTE):
             if path.endswith(suffix):
                 self.changed(path.removesuffix(suffix))
+                return
+        if self.share.ignores.anywhere(path) is None:
+            self._offer(path, vanished=True)
 
-    def _offer(self, path: str) -> None:
-        if not self._backlog.offer(self.share, path, settle_seconds=self._settle_seconds):
+    def _offer(self, path: str, *, vanished: bool = False) -> None:
+        if not self._backlog.offer(
+            self.share, path, settle_seconds=self._settle_seconds, vanished=vanished
+        ):
             self.overflowed()
 
     def appeared(self, folder: str) -> None:

@@ -46,7 +46,7 @@ from watcher.record import (
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
 from watcher.settling import HOLED, TWICE, Moment, Settling, observe
 from watcher.sidecar import NAME_MAX, ForeignRecord
-from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
+from watcher.tree import NotThere, is_free, look, open_regular, reading, split, stamp_of
 
 EQUAL_CONTENT_SECONDS = 0.1
 """How soon a file is looked at again whose content another file is just sending."""
@@ -110,9 +110,22 @@ class Journey:
                     case _:
                         return judged
         except NotThere:
-            return Gone()
+            return self._gone(candidate)
         except (FileShrank, FileExistsError, ForeignRecord):
             return Changed()  # under way; the next look finds out how
+
+    def _gone(self, candidate: Candidate) -> Gone:
+        """Nothing is concluded from a file's absence; but if it was seen to be deleted or moved
+        away, and is still not there, its record goes after it."""
+        if candidate.vanished:
+            folder, name = split(candidate.path)
+            with suppress(NotThere), candidate.share.tree.folder(folder) as images:
+                if is_free(name, images):
+                    with candidate.share.records(folder, images) as records:
+                        if records is not None:
+                            remove_sidecar(name, records)
+                            remove_note(name, records)
+        return Gone()
 
     # Settled, opened
 
@@ -123,6 +136,7 @@ class Journey:
         share, now = candidate.share, self._now()
         with share.tree.folder(folder) as images:
             status = look(name, images)
+            candidate.vanished = False
             with share.records(folder, images) as records:
                 state = _state(status, name, records)
                 if state in {"uploaded", "rejected"}:

@@ -113,17 +113,19 @@ class _Handler(FileSystemEventHandler):
         self._hints = hints
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        """Passes one event on. A move counts where it arrives; the place that it left is empty, and
-        nothing is concluded from that."""
-        path = self._relative(event.dest_path or event.src_path)
-        if path is None:
-            return
+        """Passes one event on. A move is an end in one place and a beginning in another; of a
+        folder that moved away there is nothing to say, its records went with it."""
+        source, path = self._relative(event.src_path), self._relative(event.dest_path or "")
         if event.is_directory:
-            self._hints.appeared(path)
-        elif isinstance(event, FileDeletedEvent):
-            self._hints.vanished(path)
-        else:
-            self._hints.changed(path)
+            if (path or source) is not None:
+                self._hints.appeared(path or source or "")
+        elif isinstance(event, FileMovedEvent | FileDeletedEvent):
+            if source is not None:
+                self._hints.vanished(source)
+            if path is not None:
+                self._hints.changed(path)
+        elif source is not None:
+            self._hints.changed(source)
 
     def _relative(self, path: bytes | str) -> str | None:
         path = os.fsdecode(path)

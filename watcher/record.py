@@ -96,7 +96,8 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
     except (NotThere, FileUnreadable) as error:
         raise ForeignRecord(name) from error
     try:
-        with _trouble_told(name, "read"):  # one that cannot be read cannot be replaced with care either
+        # One that cannot be read cannot be replaced with care either.
+        with _trouble_told(name, "read"):
             return os.read(fd, at_most + 1)
     finally:
         os.close(fd)

@@ -152,6 +152,17 @@ def look(name: str, folder: int) -> os.stat_result:
     return status
 
 
+def is_free(name: str, folder: int) -> bool:
+    """Whether nothing at all has this name."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # nobody knows, so it may be there
+    return False
+
+
 def open_regular(name: str, folder: int) -> int:
     """A descriptor of the regular file `name`, for reading, which the caller closes.
 
@@ -188,9 +199,6 @@ def rename_to_free(source: str, target: str, folder: int) -> None:
     code = ctypes.get_errno()
     if code not in _NOT_SUPPORTED:
         raise OSError(code, os.strerror(code), target)
-    try:
-        os.stat(target, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        os.rename(source, target, src_dir_fd=folder, dst_dir_fd=folder)
-        return
-    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    if not is_free(target, folder):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=folder)

@@ -127,6 +127,57 @@ def test_deleting_the_sidecar_asks_again_and_sends_nothing(
     assert installed.service.counters["POST /upload"] == 1
 
 
+def test_a_renamed_image_keeps_its_sidecar_and_is_not_sent_again(
+    installed: Installation, daemon: Running
+) -> None:
+    path = installed.drop("in/IMG.jpg", picture())
+    daemon.wait_for("uploaded")
+    path.rename(installed.share / "renamed.jpg")
+    daemon.wait_for("already_known", path="renamed.jpg")
+    assert check(installed.share) == 1
+    installed.drop("last.jpg", picture(2))  # by the time that it is through, so is the old name
+    daemon.wait_for("uploaded", path="last.jpg")
+    assert not list((installed.share / "in").iterdir())
+    assert installed.service.counters["POST /upload"] == 2
+
+
+def test_a_deletion_that_is_seen_takes_the_record_along(
+    installed: Installation, daemon: Running
+) -> None:
+    image = installed.drop("IMG.jpg", picture())
+    broken = installed.drop("broken.png", REJECTED["broken.png"][0])
+    installed.drop("other.jpg", picture(3))
+    foreign = installed.drop("IMG.jpg.rejected.txt", b"my own words")
+    daemon.wait_for("uploaded", path="IMG.jpg")
+    daemon.wait_for("uploaded", path="other.jpg")
+    daemon.wait_for("rejected", path="broken.png")
+    image.unlink()
+    broken.unlink()
+    installed.drop("last.jpg", picture(2))
+    daemon.wait_for("uploaded", path="last.jpg")
+    assert {path.name for path in installed.share.iterdir()} == {
+        "other.jpg",
+        "other.jpg.sha256",
+        "last.jpg",
+        "last.jpg.sha256",
+        foreign.name,
+    }
+
+
+def test_a_folder_that_is_renamed_takes_its_records_along_and_costs_nothing(
+    installed: Installation, daemon: Running
+) -> None:
+    for number in range(5):
+        installed.drop(f"in/{number}.jpg", picture(number))
+    daemon.wait_until(lambda: len(daemon.named("uploaded")) == 5, "5 uploads")
+    asked = len(installed.service.requests)
+    (installed.share / "in").rename(installed.share / "out")
+    installed.drop("out/last.jpg", picture(9))
+    daemon.wait_for("uploaded", path="out/last.jpg")
+    assert check(installed.share) == 6
+    assert len(installed.service.requests) == asked + 2
+
+
 def test_folders_that_are_moved_in_are_taken_in(
     installed: Installation, daemon: Running, tmp_path: Path
 ) -> None:

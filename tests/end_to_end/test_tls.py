@@ -125,10 +125,10 @@ def test_no_sign_in_begins_with_a_stranger(
     assert heard_nothing(installed.service)
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_no_variable_makes_it_believe_an_authority(installed: Installation, variable: str) -> None:
     ca_file = installed.environment.pop("AUTORETOUCH_WATCHER_API__CA_FILE")
-    installed.environment[variable] = ca_file
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        installed.environment[variable] = ca_file
     result = installed.call("login")
     assert result.code == 1
     assert "is not trusted" in result.stderr
