@@ -22,10 +22,10 @@ Name = Literal[
 REMEDIES: Mapping[Name, str] = {
     "access_denied": "Check the organization in the configuration, and that the signed-in user may "
     "upload to it.",
-    "login_needed": "Give the daemon a new token: AUTORETOUCH_REFRESH_TOKEN or the credential "
-    "refresh_token.",
-    "service_unavailable": "Nothing to do: the files wait and are sent when it answers again. If "
-    "it lasts, check this machine's network and the vendor's status.",
+    "login_needed": "Sign in with `autoretouch-watcher login`, or give a new token: "
+    "AUTORETOUCH_REFRESH_TOKEN or the credential refresh_token.",
+    "service_unavailable": "The files wait and are sent when it answers again. If it lasts, do "
+    "what the reason says, check this machine's network, and the vendor's status.",
     "share_gone": "Mount the share again or correct its path. Nothing is concluded from its "
     "absence.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "

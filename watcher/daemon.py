@@ -13,6 +13,7 @@ import errno
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
@@ -82,7 +83,7 @@ class Daemon:
         self._display = display
         self._once = once
         self._stop = threading.Event()
-        self._observers: list[Observer] = []
+        self._observers: dict[Intake, Observer] = {}
         self._intakes: list[Intake] = []
         self._scanning: list[threading.Thread] = []
 
@@ -138,14 +139,17 @@ class Daemon:
             return None
         intake = self._new_intake(share, polled=False)
         try:
-            observer = Observer(share.root, intake)
-            self._observers.append(observer)
-            observer.start()
+            self._observe(intake)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EMFILE}:
                 self._conditions.begin("watch_limit", share.root, str(error))
             return None  # if it is absent, the scan says so
         return intake
+
+    def _observe(self, intake: Intake) -> None:
+        observer = Observer(intake.share.root, intake)
+        self._observers[intake] = observer
+        observer.start()
 
     def _begin(self, intake: Intake, work: Callable[[], None]) -> None:
         self._intakes.append(intake)
@@ -158,6 +162,24 @@ class Daemon:
             self._gates.let_through()
             self._display.show(self._tally.counts)
             if self._once and self._nothing_left():
+                return
+            for intake, observer in tuple(self._observers.items()):
+                if not observer.alive():
+                    del self._observers[intake]
+                    _thread("observe-again", partial(self._observe_again, intake, observer))
+
+    def _observe_again(self, intake: Intake, dead: Observer) -> None:
+        """Puts a new observer in the place of one whose threads ended, for whatever reason. In a
+        thread of its own, because the share may be gone, or hang."""
+        dead.stop(1.0)
+        intake.overflowed()  # what has happened since was announced to nobody
+        while not self._stop.wait(intake.share.poll_seconds):
+            try:
+                self._observe(intake)
+            except OSError:
+                self._observers.pop(intake, None)
+            else:
+                intake.overflowed()
                 return
 
     def _nothing_left(self) -> bool:
@@ -179,7 +201,7 @@ class Daemon:
             self._log.info("stopping", in_backlog=len(self._backlog))
         for intake in self._intakes:
             intake.stop()
-        for observer in self._observers:
+        for observer in tuple(self._observers.values()):
             observer.stop(1.0)
         self._backlog.close()
         return self._pool.join(SHUTDOWN_SECONDS)

@@ -156,7 +156,9 @@ class Intake:
             summary.trouble = error
         if not below:
             summary.seconds = self._clock() - started
-            self._scan_due = self._clock() + self._period
+            # A share that is gone is looked for as often as one that is polled.
+            period = self._period if summary.trouble is None else self.share.poll_seconds
+            self._scan_due = self._clock() + min(period, self._period)
             self._report(self.share, summary)
 
     def _take_in(self, file: Found | Unreadable, summary: ScanSummary) -> None:

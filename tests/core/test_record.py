@@ -259,6 +259,7 @@ FOREIGN: dict[str, Plant] = {
     "another file's line": lambda path: path.write_bytes(sidecar_line("other.jpg", HASH)),
     "two lines": lambda path: path.write_bytes(LINE * 2),
     "link": plant_link,
+    "link as long as a sidecar": lambda path: path.symlink_to("x" * len(LINE)),
     "dangling link": lambda path: path.symlink_to("/nonexistent/place"),
     "link to itself": lambda path: path.symlink_to(path.name),
     "folder": lambda path: path.mkdir(),

@@ -162,7 +162,11 @@ def test_the_tools_accept_every_sidecar_without_a_warning(
     (tmp_path / "sums").write_bytes(b"".join(lines))
 
     answer = subprocess.run(
-        [*command, "sums"], cwd=tmp_path, capture_output=True, check=False, env={"PATH": os.defpath}
+        [*command, "sums"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
     )
 
     assert (answer.stderr, answer.returncode) == (b"", 0)

@@ -31,6 +31,7 @@ class Installation:
         self.environment = {
             "PATH": os.environ["PATH"],
             "AUTORETOUCH_ACCESS_TOKEN": service.access_token,
+            **{name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_")},
         }
         self.configure()
 

@@ -198,6 +198,19 @@ def test_a_polled_share_is_taken_in_without_events(installed: Installation) -> N
         daemon.wait_for("uploaded", path="a/b.jpg")
 
 
+def test_a_share_that_is_deleted_and_made_again_is_watched_again(
+    installed: Installation,
+) -> None:
+    installed.configure(share="poll_seconds = 0.2")
+    with installed.daemon() as daemon:
+        installed.share.rmdir()
+        daemon.wait_for("condition_raised", condition="share_gone")
+        installed.share.mkdir()
+        daemon.wait_for("condition_cleared", condition="share_gone")
+        installed.drop("in/IMG.jpg", picture())
+        daemon.wait_for("uploaded", path="in/IMG.jpg")
+
+
 def test_links_fifos_and_sockets_are_not_candidates(
     installed: Installation, daemon: Running, tmp_path: Path
 ) -> None:

@@ -125,7 +125,7 @@ def test_no_sign_in_begins_with_a_stranger(
     assert heard_nothing(installed.service)
 
 
-def test_no_variable_makes_it_believe_an_authority(installed: Installation, variable: str) -> None:
+def test_no_variable_makes_it_believe_an_authority(installed: Installation) -> None:
     ca_file = installed.environment.pop("AUTORETOUCH_WATCHER_API__CA_FILE")
     for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         installed.environment[variable] = ca_file
