@@ -15,6 +15,7 @@ from watcher.backoff import delay
 from watcher.conditions import Conditions, Name
 from watcher.errors import (
     AccessDenied,
+    CertificateRefused,
     FileUnreadable,
     LoginNeeded,
     RecordUnwritable,
@@ -71,6 +72,8 @@ class Trouble:
     def is_final(self, candidate: Candidate, error: Exception) -> bool:
         """Deals with a failure. True if the file is given up; else the backlog has it again."""
         match error:
+            case CertificateRefused():  # no other file would get further
+                return self._all_held(candidate, "service_unavailable", "", error)
             case ServiceTrouble():
                 return self._service_failed(candidate, error)
             case LoginNeeded():
@@ -122,7 +125,8 @@ class Trouble:
         return False
 
     def _all_held(self, candidate: Candidate, name: Name, place: str, error: Exception) -> bool:
-        """A token or a right is missing: no other file of this organization gets further."""
+        """A token, a right or a trusted certificate is missing: no other file of this organization
+        gets further."""
         probe, candidate.probe = candidate.probe, False
         self._gates.of(candidate).shut(probe=probe)
         self._conditions.begin(name, place, str(error))

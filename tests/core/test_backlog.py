@@ -111,6 +111,7 @@ class BacklogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ready())
     @rule()
     def a_worker_takes_one(self) -> None:
+        assert any(self.backlog._ready), "else this would wait for ever"
         candidate = self.backlog.take()
         assert candidate is not None
         priority, _, key = self.ready()[0]
@@ -169,6 +170,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert promote(self.backlog) is None
         out = []
         for _ in self.model:
+            assert any(self.backlog._ready), "something was lost"
             candidate = self.backlog.take()
             assert candidate is not None
             out.append(candidate)

@@ -12,6 +12,7 @@ from watcher.conditions import Conditions
 from watcher.disposition import Disposition
 from watcher.errors import (
     AccessDenied,
+    CertificateRefused,
     FileUnreadable,
     LoginNeeded,
     RecordUnwritable,
@@ -136,9 +137,13 @@ def test_a_probe_that_gets_through_ends_the_condition_and_frees_the_held(desk: D
 
 @pytest.mark.parametrize(
     ("error", "condition"),
-    [(LoginNeeded("ended"), "login_needed"), (AccessDenied("403"), "access_denied")],
+    [
+        (LoginNeeded("ended"), "login_needed"),
+        (AccessDenied("403"), "access_denied"),
+        (CertificateRefused("self-signed"), "service_unavailable"),
+    ],
 )
-def test_a_missing_token_or_right_holds_everything_at_once(
+def test_a_missing_token_right_or_trust_holds_everything_at_once(
     desk: Desk, error: Exception, condition: str
 ) -> None:
     desk.fail(error)
