@@ -3,6 +3,8 @@
 Each file's end state is one event. What a failure means is in `trouble`.
 """
 
+import threading
+
 from structlog.typing import FilteringBoundLogger
 
 from watcher.backlog import Backlog, Candidate
@@ -18,15 +20,20 @@ from watcher.outcomes import (
     Outcome,
     Rehearsed,
     Rejected,
+    Stamp,
     Standing,
     Uploaded,
 )
+from watcher.share import Share
 from watcher.tally import Tally
 from watcher.trouble import Trouble, record_folder
 
+REMEMBERED = 10_000
+"""Rejections without a note that are remembered as told; more are told again."""
+
 
 class Disposition:
-    """Implements `pool.Verdicts`; called from every worker, holds no state of its own."""
+    """Implements `pool.Verdicts`; called from every worker. Its lock guards `_told`."""
 
     def __init__(
         self,
@@ -44,6 +51,8 @@ class Disposition:
         self._conditions = conditions
         self._tally = tally
         self._trouble = trouble
+        self._lock = threading.Lock()
+        self._told: dict[tuple[Share, str], tuple[Stamp | None, str]] = {}
 
     def outcome(self, candidate: Candidate, outcome: Outcome, seconds: float) -> None:
         """A journey ended."""
@@ -51,6 +60,8 @@ class Disposition:
         match outcome:
             case Uploaded() | AlreadyKnown():
                 self._arrived(candidate, outcome, seconds)
+            case Rejected(noted=False, reason=reason) if self._was_told(candidate, reason):
+                self._backlog.finish(candidate)
             case Rejected(reason, found):
                 self._say(candidate).warning("rejected", reason=reason, found=found)
                 self._end(candidate, "rejected")
@@ -83,6 +94,17 @@ class Disposition:
                 self._trouble.service_answered(candidate)
             case _ if probe:
                 gate.unused()
+
+    def _was_told(self, candidate: Candidate, reason: str) -> bool:
+        """Whether a rejection that has no note, which every scan finds anew, was told already."""
+        key = (candidate.share, candidate.path)
+        now = (candidate.seen.stamp if candidate.seen else None, reason)
+        with self._lock:
+            before = self._told.pop(key, None)
+            self._told[key] = now
+            if len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
+        return before == now
 
     def _arrived(
         self, candidate: Candidate, outcome: Uploaded | AlreadyKnown, seconds: float

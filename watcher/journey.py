@@ -10,7 +10,7 @@ the original is only ever read.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from watcher.backlog import Candidate, Hashed
 from watcher.claims import Claims
@@ -256,20 +256,19 @@ class Journey:
         with self._record_folder(candidate, file) as records:
             if records is None:
                 return Changed()
-            if len(os.fsencode(file.name + NOTE)) <= NAME_MAX:
-                with suppress(ForeignRecord):  # somebody's own file of that name: the log has it
-                    write_note(
-                        file.name,
-                        note_text(why.reason, why.found),
-                        when=datetime.fromtimestamp(self._now().wall_ns / 1e9, UTC).astimezone(),
-                        stamp=file.stamp,
-                        mode=file.mode,
-                        folder=records,
-                    )
-                if not file.unchanged:  # as with a sidecar
-                    remove_note(file.name, records)
-                    return Changed()
-        return why
+            if len(os.fsencode(file.name + NOTE)) > NAME_MAX:
+                return replace(why, noted=False)
+            text, now = note_text(why.reason, why.found), self._now().local
+            try:
+                write_note(
+                    file.name, text, when=now, stamp=file.stamp, mode=file.mode, folder=records
+                )
+            except ForeignRecord:  # somebody's own file of that name: the log has it
+                return replace(why, noted=False)
+            if file.unchanged:
+                return why
+            remove_note(file.name, records)  # as with a sidecar
+            return Changed()
 
     @contextmanager
     def _record_folder(self, candidate: Candidate, file: OpenFile) -> Iterator[int | None]:

@@ -47,6 +47,8 @@ class Rejected:
 
     reason: str
     found: str
+    noted: bool = True
+    """Whether a note stands beside it; not if its name is too long or somebody's file is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
 import errno
 import fcntl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from watcher.outcomes import Stamp
@@ -17,6 +18,11 @@ class Moment(NamedTuple):
 
     steady: float
     wall_ns: int
+
+    @property
+    def local(self) -> datetime:
+        """The wall clock's time, for people here."""
+        return datetime.fromtimestamp(self.wall_ns / 1e9, UTC).astimezone()
 
 
 @dataclass(frozen=True, slots=True)

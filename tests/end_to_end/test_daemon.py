@@ -253,6 +253,17 @@ def test_a_name_too_long_for_a_sidecar_is_told(installed: Installation, daemon: 
     assert not installed.service.requests
 
 
+def test_a_rejection_that_can_have_no_note_is_told_once(installed: Installation) -> None:
+    installed.configure(share='watch = "poll"\npoll_seconds = 0.1')
+    installed.drop("x" * 251 + ".jpg", picture())
+    installed.drop("IMG.png", REJECTED["broken.png"][0])
+    installed.drop("IMG.png.rejected.txt", b"my own words")
+    with installed.daemon() as daemon:
+        daemon.wait_for("rescan", times=5)  # it finds them every time
+    assert [event["path"] for event in daemon.named("rejected")].count("IMG.png") == 1
+    assert len(daemon.named("rejected")) == 2
+
+
 def test_sigterm_finishes_what_is_in_flight(installed: Installation, daemon: Running) -> None:
     installed.service.latency_seconds = 0.3
     for number in range(8):
