@@ -112,7 +112,10 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the last state on the screen."""
+        """Leaves the last state on the screen; work done before it could be counted was all."""
+        task = self._progress.tasks[self._task]
+        if task.total is None:
+            self._progress.update(self._task, total=task.completed)
         self._progress.stop()
 
     def show(self, counts: Counts) -> None:

@@ -1,6 +1,6 @@
 """The gate: an outage costs the service little, recovery does not run it over."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -94,6 +94,7 @@ def test_recovery_opens_step_by_step() -> None:
     assert (gate.state, gate.closed_seconds) == ("open", 0.0)
 
 
+@settings(max_examples=10)  # each is 36,000 questions
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=200))
 def test_an_hour_of_outage_costs_a_few_probes_a_minute(chances: list[float]) -> None:
     time = Time()

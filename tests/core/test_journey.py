@@ -189,7 +189,7 @@ def test_a_name_too_long_for_a_sidecar_is_rejected_in_the_log_alone(
 ) -> None:
     name = "n" * 245 + ".jpg"
     studio.drop(name, content)
-    assert studio.take(name) == Rejected("name_too_long", "249 bytes")
+    assert studio.take(name) == Rejected("name_too_long", "249 bytes", noted=False)
     assert [path.name for path in studio.root.iterdir()] == [name]
 
 
