@@ -160,13 +160,17 @@ class Daemon:
     def _main_loop(self) -> None:
         while not self._stop.wait(TICK_SECONDS_ONCE if self._once else TICK_SECONDS):
             self._gates.let_through()
-            self._display.show(self._tally.counts)
+            self._show()
             if self._once and self._nothing_left():
+                self._show()  # the last file may have ended since
                 return
             for intake, observer in tuple(self._observers.items()):
                 if not observer.alive():
                     del self._observers[intake]
                     _thread("observe-again", partial(self._observe_again, intake, observer))
+
+    def _show(self) -> None:
+        self._display.show(self._tally.counts, self._scans.to_do(len(self._shares)))
 
     def _observe_again(self, intake: Intake, dead: Observer) -> None:
         """Puts a new observer in the place of one whose threads ended, for whatever reason. In a

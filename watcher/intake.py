@@ -30,6 +30,8 @@ class ScanSummary:
     recorded: int = 0
     rejected: int = 0
     candidates: int = 0
+    bytes: int = 0
+    """Bytes of the candidates."""
     unreadable: dict[str, str] = field(default_factory=dict)
     trouble: ShareTrouble | None = None
     seconds: float = 0.0
@@ -169,8 +171,9 @@ class Intake:
                 summary.recorded += 1
             case Found(state="rejected"):
                 summary.rejected += 1
-            case Found(path, _, state):
+            case Found(path, size, state):
                 summary.candidates += 1
+                summary.bytes += size
                 self._put(path, Priority.RECHECK if state == "stale" else Priority.BACKLOG)
 
     def _put(self, path: str, priority: Priority) -> None:

@@ -35,8 +35,8 @@ class Display(Protocol):
         """Ends it."""
         ...
 
-    def show(self, counts: Counts) -> None:
-        """What is done by now."""
+    def show(self, counts: Counts, to_do: tuple[int, int] | None = None) -> None:
+        """What is done by now, and how many files and bytes there were to do, if that is known."""
         ...
 
 
@@ -50,15 +50,16 @@ class Nothing:
     def __exit__(self, *_: object) -> None:
         """Nothing."""
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Counts, to_do: tuple[int, int] | None = None) -> None:
         """Nothing."""
 
 
 class Census:
     """How many files and bytes there are to do, counted in a thread of its own beside the work.
 
-    The work need not wait for it: until it is through, a display knows no end. It begins with the
-    first file that is done, so that a share with nothing to do is not walked twice.
+    For a backlog so long that the scan has to wait for the work: when the scan is through, what it
+    found goes before this. It begins with the first file that is done, so that a share with nothing
+    to do is not walked twice, and can be a little short: what is done meanwhile is not found.
     """
 
     def __init__(self, shares: Sequence[Share]) -> None:
@@ -118,9 +119,9 @@ class Bar:
             self._progress.update(self._task, total=task.completed)
         self._progress.stop()
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Counts, to_do: tuple[int, int] | None = None) -> None:
         """Moves the bar on."""
-        total = self._census.of(counts)
+        total = to_do or self._census.of(counts)
         self._progress.update(
             self._task,
             completed=counts.done,
@@ -146,9 +147,9 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         """Nothing is left open."""
 
-    def show(self, counts: Counts) -> None:
+    def show(self, counts: Counts, to_do: tuple[int, int] | None = None) -> None:
         """Writes a line if it is time for one."""
-        now, total = time.monotonic(), self._census.of(counts)
+        now, total = time.monotonic(), to_do or self._census.of(counts)
         if now - self._last >= LINE_SECONDS:
             self._last = now
             self._write(f"{_detail(counts, total, now - self._started)}\n")

@@ -54,6 +54,13 @@ class ScanLog:
             seconds=round(scan.seconds, 3),
         )
 
+    def to_do(self, shares: int) -> tuple[int, int] | None:
+        """Files and bytes that the first scans found to do; None until all `shares` are scanned."""
+        scans = tuple(self._last.values())
+        if len(scans) < shares:
+            return None
+        return sum(scan.candidates for scan in scans), sum(scan.bytes for scan in scans)
+
     @property
     def all_well(self) -> bool:
         """Whether every share was scanned whole and has nothing rejected."""
