@@ -61,7 +61,7 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class NotSettled:
     """Somebody may still be writing, or equal content is under way: look again in `seconds`.
-    `reason` is said by the log; `quiet` reasons are the normal course of a copy and are not."""
+    `reason` is the code for the log, which leaves out what passes within seconds."""
 
     reason: str
     seconds: float

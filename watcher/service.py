@@ -106,7 +106,8 @@ class Service:
         """Sends one file (POST).
 
         Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
-        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again.
+        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again. (An
+        answered 500 is the one exception: it is no outcome in doubt, and is asked again at once.)
         """
         headers = {"Content-Type": f"multipart/form-data; boundary={file.boundary}"}
         answer = self._authorized("POST", organization, headers=headers, body=file)
