@@ -8,62 +8,13 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import IntEnum
 
-from watcher.inspection import Image
-from watcher.outcomes import Stamp
-from watcher.settling import Observation
+from watcher.candidate import Candidate, Priority
 from watcher.share import Share
 
 CAPACITY = 10_000
 """Candidates that the scan may have waiting, and as many again that events may. An entry takes
 about half a kilobyte."""
-
-
-class Priority(IntEnum):
-    """What is taken first."""
-
-    FRESH = 0  # dropped while we watch: somebody waits for it
-    BACKLOG = 1  # found by a scan, never recorded
-    RECHECK = 2  # has a record that is not current, or failed before
-
-
-@dataclass(frozen=True, slots=True)
-class Hashed:
-    """What an earlier attempt found out about the content that had this stamp."""
-
-    stamp: Stamp
-    image: Image
-    sha256: str
-
-
-@dataclass(slots=True, eq=False)
-class Candidate:
-    """One path on its way. Whoever holds it (the backlog under its lock, or the one worker that
-    took it) owns it."""
-
-    share: Share
-    path: str
-    priority: Priority
-    seen: Observation | None = None
-    hashed: Hashed | None = None
-    attempts: int = 0
-    """Failed attempts in a row."""
-    passes: int | None = None
-    """How often the service had answered well when this file first failed for its sake."""
-    probe: bool = False
-    """It was let through a closed gate and must be given back to it."""
-    vanished: bool = False
-    """The file was seen to be deleted or moved away: if it is not there, its record goes."""
-    said: str = ""
-    """Why it waits, as last said in the log."""
-    due: float | None = field(default=None, repr=False)
-    """Steady time before which it is not taken; None if it is not waiting for a time."""
-    held: bool = field(default=False, repr=False)
-    """A worker has it."""
-    touched: float | None = field(default=None, repr=False)
-    """Something happened to the path while a worker had it: when to look again."""
 
 
 class Backlog:
@@ -85,6 +36,7 @@ class Backlog:
         self._held: dict[str, deque[Candidate]] = {}
         self._waiting: list[tuple[float, int, Candidate]] = []
         self._ticket = 0
+        self._shut: set[Share] = set()
         self._fresh = 0
         self._closed = False
 
@@ -99,19 +51,79 @@ class Backlog:
         Never waits. False if there is no room; the caller then has the share rescanned.
         """
         with self._lock:
+            known = self._offered(share, path, self._clock() + settle_seconds)
+            if known is not None:
+                known.vanished |= vanished
+            return known is not None
+
+    def rename(self, share: Share, source: str, path: str, *, settle_seconds: float) -> bool:
+        """`source` was seen to be renamed to `path`. Like `offer` for both; and if nothing else was
+        known to have happened to either, the record of `source` may follow without a look."""
+        with self._lock:
             due = self._clock() + settle_seconds
-            known = self._entries.get((share, path))
+            before, there = self._entries.get((share, source)), self._entries.get((share, path))
+            known = self._offered(share, path, due)
             if known is None:
-                if self._fresh >= self._capacity or len(self._entries) >= 2 * self._capacity:
-                    return False  # (one that failed is not fresh any more, but still here)
-                known = self._new(share, path, Priority.FRESH)
-                self._wait_until(due, known)
-            elif known.held:
-                known.touched = due if known.touched is None else min(due, known.touched)
-            elif known.due is not None and due < known.due:
-                self._wait_until(due, known)
-            known.vanished |= vanished
-            return True
+                return False
+            if before is None and there is None:
+                known.moved_from, known.intact = source, True
+                return True
+            if before is not None and not before.held and before.moved_from and there is None:
+                # Renamed twice: the record is still where it was first.
+                known.moved_from, known.intact = before.moved_from, before.intact
+                before.moved_from, before.intact, before.vanished = None, False, True
+                return True
+            old = self._offered(share, source, due)
+            if old is not None:
+                old.vanished = True
+            return old is not None
+
+    def doubt(self, share: Share) -> None:
+        """Events of this share were lost: no rename is known to be all that happened."""
+        with self._lock:
+            for candidate in self._entries.values():
+                if candidate.share is share:
+                    candidate.intact = False
+
+    def _offered(self, share: Share, path: str, due: float) -> Candidate | None:
+        known = self._entries.get((share, path))
+        if known is None:
+            full = self._fresh >= self._capacity or len(self._entries) >= 2 * self._capacity
+            if full or share in self._shut:
+                return None  # (one that failed is not fresh any more, but still here)
+            known = self._new(share, path, Priority.FRESH)
+            self._wait_until(due, known)
+        elif known.held:
+            known.touched = due if known.touched is None else min(due, known.touched)
+        elif known.due is not None and due < known.due:
+            self._wait_until(due, known)
+        known.intact = False
+        return known
+
+    # A share that hangs.
+
+    def shut(self, share: Share) -> None:
+        """Drops all candidates of a share but those that workers hold, and takes no more of them:
+        whoever took one would hang, too. What was there is found again by a scan."""
+        with self._lock:
+            self._shut.add(share)
+            dropped = [c for c in self._entries.values() if c.share is share and not c.held]
+            for candidate in dropped:
+                candidate.dropped = True
+                self._remove(candidate)
+            self._waiting = [entry for entry in self._waiting if not entry[2].dropped]
+            heapq.heapify(self._waiting)
+            for queues in (self._ready, self._held.values()):
+                for queue in queues:
+                    kept = [candidate for candidate in queue if not candidate.dropped]
+                    queue.clear()
+                    queue.extend(kept)
+
+    def reopen(self, share: Share) -> None:
+        """The share answers again."""
+        with self._lock:
+            self._shut.discard(share)
+            self._room.notify_all()
 
     def put(self, share: Share, path: str, priority: Priority, *, timeout: float) -> bool:
         """A scan found `path`. Waits up to `timeout` seconds for room; False if there was none or
@@ -119,14 +131,15 @@ class Backlog:
         with self._lock:
             if (share, path) in self._entries:
                 return True
-            if not self._room.wait_for(self._has_room, timeout) or self._closed:
+            if not self._room.wait_for(lambda: self._has_room(share), timeout) or self._closed:
                 return False
             if (share, path) not in self._entries:
                 self._make_ready(self._new(share, path, priority))
             return True
 
-    def _has_room(self) -> bool:
-        return self._closed or len(self._entries) - self._fresh < self._capacity
+    def _has_room(self, share: Share) -> bool:
+        room = len(self._entries) - self._fresh < self._capacity
+        return self._closed or (room and share not in self._shut)
 
     def _new(self, share: Share, path: str, priority: Priority) -> Candidate:
         candidate = self._entries[share, path] = Candidate(share, path, priority)
@@ -150,18 +163,24 @@ class Backlog:
     def finish(self, candidate: Candidate) -> None:
         """The candidate came to its end; if something happened to it meanwhile, it begins anew."""
         with self._lock:
-            if candidate.touched is not None:
+            if candidate.touched is not None and candidate.share not in self._shut:
                 candidate.held, candidate.attempts = False, 0
                 self._wait_until(candidate.touched, candidate)
                 return
-            del self._entries[candidate.share, candidate.path]
-            self._fresh -= candidate.priority is Priority.FRESH
-            self._room.notify()
+            self._remove(candidate)
+
+    def _remove(self, candidate: Candidate) -> None:
+        del self._entries[candidate.share, candidate.path]
+        self._fresh -= candidate.priority is Priority.FRESH
+        self._room.notify_all()
 
     def later(self, candidate: Candidate, seconds: float) -> None:
         """Hand the candidate out again after `seconds`, or sooner if something happened to it."""
         with self._lock:
             candidate.held = False
+            if candidate.share in self._shut:
+                self._remove(candidate)
+                return
             due = self._clock() + seconds
             self._wait_until(
                 due if candidate.touched is None else min(due, candidate.touched), candidate
@@ -179,6 +198,9 @@ class Backlog:
         """Keep the candidate back until `release`."""
         with self._lock:
             candidate.held, candidate.due = False, None
+            if candidate.share in self._shut:
+                self._remove(candidate)
+                return
             candidate.attempts += failed
             self._held.setdefault(organization, deque()).append(candidate)
 

@@ -15,6 +15,7 @@ Name = Literal[
     "login_needed",
     "service_unavailable",
     "share_gone",
+    "share_hung",
     "sidecar_unwritable",
     "watch_limit",
 ]
@@ -28,10 +29,12 @@ REMEDIES: Mapping[Name, str] = {
     "what the reason says, check this machine's network, and the vendor's status.",
     "share_gone": "Mount the share again or correct its path. Nothing is concluded from its "
     "absence.",
+    "share_hung": "Look after the file server: it does not answer. The other shares go on; this "
+    "one goes on by itself when it answers again.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
     "`sidecars` to a folder elsewhere.",
-    "watch_limit": "Raise fs.inotify.max_user_watches (sysctl) and restart; until then the share "
-    "is polled.",
+    "watch_limit": "Raise fs.inotify.max_user_watches, or fs.inotify.max_user_instances if the "
+    "reason says so (sysctl). Until then the share is polled; it is tried again by itself.",
 }
 
 

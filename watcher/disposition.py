@@ -7,7 +7,8 @@ import threading
 
 from structlog.typing import FilteringBoundLogger
 
-from watcher.backlog import Backlog, Candidate
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate
 from watcher.conditions import Conditions
 from watcher.gates import Gates
 from watcher.inspection import Image
@@ -110,7 +111,7 @@ class Disposition:
         self, candidate: Candidate, outcome: Uploaded | AlreadyKnown, seconds: float
     ) -> None:
         self._conditions.end("sidecar_unwritable", record_folder(candidate))
-        details = _of(outcome.image)
+        details = {} if outcome.image is None else _of(outcome.image)
         if isinstance(outcome, AlreadyKnown) and outcome.how != "asked":
             details["reason"] = outcome.how
         kind = "uploaded" if isinstance(outcome, Uploaded) else "already_known"

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from watcher.backlog import Backlog, Candidate
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate
 from watcher.gate import Gate
 
 

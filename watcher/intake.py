@@ -1,25 +1,34 @@
 """One share's intake: its events and its scans, into the backlog.
 
-A scan runs at the start, when the timer says so, for every folder that appears, and whenever events
-may have been lost. On file systems whose changes the kernel cannot announce it is the only source
-and runs every `poll_seconds`.
+One thread a share does all that touches the share here. It looks every second whether the share is
+still the one that it watches and whether events still come, and arms itself anew if not. It scans
+at the start, when the timer says so, in each folder that appears, and whenever events may have been
+lost. Where the kernel announces nothing, or not all, scans are the only source, every
+`poll_seconds`; between two full ones they pass over folders in which nothing changed.
 """
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from watcher.backlog import Backlog, Priority
+from watcher.backlog import Backlog
+from watcher.candidate import Priority
 from watcher.errors import ShareTrouble
+from watcher.folders import Folders
 from watcher.record import NOTE, SIDECAR
 from watcher.scan import Found, Unreadable, scan
 from watcher.share import Share
+from watcher.watch import Watch
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether all is still as it was; some 0.02 % of a core."""
 
 MAX_FOLDERS = 1_000
 """Folders that appeared and wait for their scan; more are answered by one scan of the share."""
 
 DOOR_SECONDS = 0.2
-"""How long a scan waits at the backlog's door before it looks whether it should stop."""
+"""How long a scan waits at the backlog's door before it looks up."""
 
 
 @dataclass(slots=True)
@@ -35,16 +44,26 @@ class ScanSummary:
     unreadable: dict[str, str] = field(default_factory=dict)
     trouble: ShareTrouble | None = None
     seconds: float = 0.0
+    full: bool = True
+    """Whether every folder was listed, or only those with changes."""
+    unwatched: str = ""
+    """Why not every folder can be watched, if it should be."""
 
 
 Report = Callable[[Share, ScanSummary], None]
 """Who wants to know of a scan that ended; called from the intake's thread."""
 
 
-class Intake:
-    """Implements `observer.Hints`, called from watchdog's threads; `run` is its own thread's.
+class _Interrupted(Exception):
+    """The scan is of no use any more."""
 
-    The lock guards what events leave for the scan: `_folders` and `_dirty`.
+
+class Intake:
+    """Implements `observer.Hints`, called from the observer's thread, and `scan.Visitor`; `run` is
+    its own thread's. The lock guards what events leave for the scan.
+
+    `beat` is when the thread last came past, in steady seconds: a file server that hangs keeps it
+    in a call.
     """
 
     def __init__(
@@ -54,22 +73,25 @@ class Intake:
         backlog: Backlog,
         report: Report,
         settle_seconds: float,
-        polled: bool,
         clock: Callable[[], float],
     ) -> None:
         self.share = share
         self._backlog = backlog
         self._report = report
         self._settle_seconds = settle_seconds
-        self._period = share.poll_seconds if polled else share.rescan_seconds
         self._clock = clock
         self._wake = threading.Condition()
-        self._folders: dict[str, None] = {}
+        self._appeared: dict[str, str | None] = {}
         self._dirty = True
-        self._scan_due = clock()
         self._stopping = False
+        self._sure = False
+        self._watch = Watch(share, self)
+        self._folders = Folders(trusted=False)
+        self._often = False
+        self._full = True
+        self._scan_due = self._full_due = self._look_due = self.beat = clock()
 
-    # Hints, from watchdog's threads.
+    # Hints, from the observer's thread.
 
     def changed(self, path: str) -> None:
         """A file was written or moved here. (Our own records are no candidates by their names.)"""
@@ -86,19 +108,30 @@ class Intake:
         if self.share.ignores.anywhere(path) is None:
             self._offer(path, vanished=True)
 
+    def renamed(self, source: str, path: str) -> None:
+        """A file has another name. Its sidecar follows if nothing else happened to it."""
+        ignored = [self.share.ignores.anywhere(name) is not None for name in (source, path)]
+        if any(ignored) or not self._sure:
+            self.vanished(source)
+            self.changed(path)
+        elif not self._backlog.rename(
+            self.share, source, path, settle_seconds=self._settle_seconds
+        ):
+            self.overflowed()
+
     def _offer(self, path: str, *, vanished: bool = False) -> None:
         if not self._backlog.offer(
             self.share, path, settle_seconds=self._settle_seconds, vanished=vanished
         ):
             self.overflowed()
 
-    def appeared(self, folder: str) -> None:
+    def appeared(self, folder: str, source: str | None = None) -> None:
         """A folder appeared: its files may have been there before it was watched."""
         if self.share.ignores.folders(folder) is not None:
             return
         with self._wake:
-            if len(self._folders) < MAX_FOLDERS:
-                self._folders[folder] = None
+            if len(self._appeared) < MAX_FOLDERS:
+                self._appeared[folder] = source
             else:
                 self._dirty = True
             self._wake.notify()
@@ -107,20 +140,24 @@ class Intake:
         """Events were lost, or found no room: only a scan of the whole share can tell."""
         with self._wake:
             self._dirty = True
+            self._sure = False
             self._wake.notify()
+        self._backlog.doubt(self.share)
 
-    # The scan's thread.
+    # The intake's own thread.
 
     def run(self) -> None:
-        """Scans whenever there is a reason to, until `stop`."""
-        while True:
-            folder = self._next_reason()
-            if folder is None:
-                return
-            self._scan(folder)
+        """Watches and scans until `stop`."""
+        try:
+            while self._wait():
+                if self._look() and not self._scan_appeared():
+                    self._scan_if_due()
+        finally:
+            self._watch.end()
 
     def run_once(self) -> None:
         """One scan of the whole share."""
+        self._look_due = float("inf")
         self._scan("")
 
     def stop(self) -> None:
@@ -129,41 +166,94 @@ class Intake:
             self._stopping = True
             self._wake.notify()
 
-    def _next_reason(self) -> str | None:
-        """The folder to scan next, "" for the share; waits for one. None to stop."""
+    def _wait(self) -> bool:
+        """Waits until there is something to do or to look at; False to stop."""
+        self.beat = self._clock()
         with self._wake:
-            while not (self._stopping or self._dirty or self._folders):
-                left = self._scan_due - self._clock()
-                if left <= 0:
-                    break
-                self._wake.wait(left)
-            if self._stopping:
-                return None
-            if self._folders and not self._dirty and self._clock() < self._scan_due:
-                folder = next(iter(self._folders))
-                del self._folders[folder]
-                return folder
-            self._dirty = False
-            self._folders.clear()
-            return ""
+            if not (self._stopping or self._appeared or (self._dirty and self._watch.armed)):
+                due = self._look_due
+                if self._watch.armed:
+                    due = min(due, self._scan_due)
+                self._wake.wait(max(0.0, due - self._clock()))
+            return not self._stopping
 
-    def _scan(self, below: str) -> None:
-        summary, started = ScanSummary(), self._clock()
+    def _look(self) -> bool:
+        """Whether the share is there and still the same; looked at now and then."""
+        now = self.beat = self._clock()
+        if now >= self._look_due:
+            self._look_due = now + LOOK_SECONDS
+            try:
+                if self._watch.look(now):
+                    self._folders = Folders(trusted=self._watch.keeps_times)
+                    self._often = not self._watch.complete
+                    self.overflowed()
+                    return False
+            except ShareTrouble as error:
+                self._report(self.share, ScanSummary(trouble=error))
+        return self._watch.armed
+
+    # Scans
+
+    def _scan_appeared(self) -> bool:
+        """Scans one of the folders that appeared, if there is one. Its files are fresh drops: they
+        do not queue behind a backlog."""
+        with self._wake:
+            if not self._appeared:
+                return False
+            folder, source = self._appeared.popitem()
         try:
-            for file in scan(self.share, below):
-                if self._stopping:
-                    return
+            if source is not None:
+                self.share.move_records(source, folder)
+            for file in scan(self.share, folder, visitor=self):
+                if isinstance(file, Unreadable):
+                    self.overflowed()
+                elif file.state in {"none", "stale"}:
+                    self._offer(file.path)
+        except ShareTrouble:
+            self.overflowed()  # the scan of the whole share says what is wrong
+        return True
+
+    def _scan_if_due(self) -> None:
+        now = self._clock()
+        with self._wake:
+            full = self._dirty or now >= self._full_due
+            if not full and now < self._scan_due:
+                return
+            self._dirty = False
+            if full:
+                self._appeared.clear()
+        well = self._scan("", full=full)
+        if full:
+            with self._wake:
+                self._sure = well and not self._dirty and not self._often
+
+    def _scan(self, below: str, *, full: bool = True) -> bool:
+        """One scan; whether it was whole."""
+        summary, started = ScanSummary(full=full), self._clock()
+        self._full = full
+        self._watch.scan_begins()
+        try:
+            for file in scan(self.share, below, visitor=self):
                 self._take_in(file, summary)
+        except _Interrupted:
+            return False
         except ShareTrouble as error:
             summary.trouble = error
-        if not below:
-            summary.seconds = self._clock() - started
-            # A share that is gone is looked for as often as one that is polled.
-            period = self._period if summary.trouble is None else self.share.poll_seconds
-            self._scan_due = self._clock() + min(period, self._period)
-            self._report(self.share, summary)
+        now = self._clock()
+        summary.seconds = now - started
+        summary.unwatched = self._watch.shortage
+        self._often = bool(summary.unreadable) or not self._watch.complete
+        if summary.trouble is not None:
+            self._full_due = now + self.share.poll_seconds
+        elif full:
+            self._full_due = now + self.share.rescan_seconds
+        soon = now + self.share.poll_seconds if self._often else self._full_due
+        self._scan_due = min(soon, self._full_due)
+        self._report(self.share, summary)
+        return summary.trouble is None
 
     def _take_in(self, file: Found | Unreadable, summary: ScanSummary) -> None:
+        self._look_up()
         match file:
             case Unreadable(path, why):
                 summary.unreadable[path] = why
@@ -177,6 +267,34 @@ class Intake:
                 self._put(path, Priority.RECHECK if state == "stale" else Priority.BACKLOG)
 
     def _put(self, path: str, priority: Priority) -> None:
-        while not self._stopping:
-            if self._backlog.put(self.share, path, priority, timeout=DOOR_SECONDS):
-                return
+        while not self._backlog.put(self.share, path, priority, timeout=DOOR_SECONDS):
+            self._look_up()
+
+    def _look_up(self) -> None:
+        """What must not wait until a scan has brought everything in."""
+        self.beat = self._clock()
+        if self._stopping:
+            raise _Interrupted
+        if self.beat >= self._look_due and not self._look():
+            raise _Interrupted
+        while self._appeared and self._scan_appeared():
+            pass
+
+    # The scan's visitor
+
+    def enter(self, folder: str, fd: int, status: os.stat_result) -> Sequence[str] | None:
+        """Plants a watch; knows whether anything in the folder has changed."""
+        self.beat = self._clock()
+        self._watch.enter(folder, fd, status)
+        return None if self._full else self._folders.unchanged(folder, status)
+
+    def listed(
+        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
+    ) -> None:
+        """Remembers what the folder looked like, where that saves a listing."""
+        if self._often:
+            self._folders.listed(folder, status, names=names, below=below, now=self._clock())
+
+    def gone(self, folder: str) -> None:
+        """Forgets it."""
+        self._folders.gone(folder)

@@ -9,12 +9,12 @@ the original is only ever read.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
-from watcher.backlog import Candidate, Hashed
+from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
-from watcher.errors import RecordUnwritable, ServiceTrouble
+from watcher.errors import ServiceTrouble
 from watcher.inspection import Image, Incomplete, Refusal, inspect
 from watcher.notes import note_text
 from watcher.openfile import OpenFile
@@ -35,18 +35,18 @@ from watcher.record import (
     LONGEST_NAME,
     NOTE,
     SIDECAR,
-    State,
-    recorded_hash,
+    claim_beside,
     remove_note,
     remove_sidecar,
-    state_of,
+    state_beside,
     write_note,
     write_sidecar,
 )
+from watcher.renames import forget, former_claim
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
 from watcher.settling import HOLED, TWICE, Moment, Settling, observe
 from watcher.sidecar import NAME_MAX, ForeignRecord
-from watcher.tree import NotThere, is_free, look, open_regular, reading, split, stamp_of
+from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
 
 EQUAL_CONTENT_SECONDS = 0.1
 """How soon a file is looked at again whose content another file is just sending."""
@@ -80,10 +80,17 @@ class Journey:
 
     def take(self, candidate: Candidate) -> Outcome:
         """The whole way. Raises `errors.WatcherError` for what is not the file's fault."""
-        return self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
+        outcome = self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
+        if candidate.moved_from is not None and not isinstance(
+            outcome, NotSettled | Held | Changed
+        ):
+            forget(candidate.share, candidate.moved_from)
+            candidate.moved_from = None
+        return outcome
 
     def rehearse(self, candidate: Candidate) -> Outcome:
         """The way up to where something would be sent or written."""
+        candidate.intact = candidate.vanished = False  # no record is moved or removed
         return self._go(
             candidate,
             bring=lambda _, file, hashed: Rehearsed(hashed.image, file.stamp.size),
@@ -101,7 +108,7 @@ class Journey:
             with self._opened(candidate) as file:
                 if not isinstance(file, OpenFile):
                     return file
-                judged = self._judged(candidate, file)
+                judged = self._carried(candidate, file) or self._judged(candidate, file)
                 match judged:
                     case Hashed():
                         return bring(candidate, file, judged)
@@ -110,22 +117,12 @@ class Journey:
                     case _:
                         return judged
         except NotThere:
-            return self._gone(candidate)
+            # Nothing is concluded from absence; but if it was seen to go, its record goes, too.
+            if candidate.vanished:
+                forget(candidate.share, candidate.path)
+            return Gone()
         except (FileShrank, FileExistsError, ForeignRecord):
             return Changed()  # under way; the next look finds out how
-
-    def _gone(self, candidate: Candidate) -> Gone:
-        """Nothing is concluded from a file's absence; but if it was seen to be deleted or moved
-        away, and is still not there, its record goes after it."""
-        if candidate.vanished:
-            folder, name = split(candidate.path)
-            with suppress(NotThere), candidate.share.tree.folder(folder) as images:
-                if is_free(name, images):
-                    with candidate.share.records(folder, images) as records:
-                        if records is not None:
-                            remove_sidecar(name, records)
-                            remove_note(name, records)
-        return Gone()
 
     # Settled, opened
 
@@ -138,7 +135,7 @@ class Journey:
             status = look(name, images)
             candidate.vanished = False
             with share.records(folder, images) as records:
-                state = _state(status, name, records)
+                state = state_beside(status, name, records)
                 if state in {"uploaded", "rejected"}:
                     yield Standing(rejected=state == "rejected")
                     return
@@ -147,7 +144,7 @@ class Journey:
                 if wait:
                     yield NotSettled("quiet_time", wait)
                     return
-                recorded = _recorded(name, records) if state == "stale" else None
+                recorded = claim_beside(name, records) if state == "stale" else None
             fd = open_regular(name, images)
         try:
             file = OpenFile.of(fd, name, recorded)
@@ -167,6 +164,23 @@ class Journey:
             times = HOLED
         wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
         return NotSettled("quiet_time", wait) if wait else None
+
+    def _carried(self, candidate: Candidate, file: OpenFile) -> AlreadyKnown | Changed | None:
+        """A file that was renamed, and nothing else, keeps its sidecar without being read.
+
+        Every write before the rename would have been announced before it, and every one since
+        after it; that nobody writes now, the lease says.
+        """
+        intact, candidate.intact = candidate.intact, False  # one attempt
+        if not intact or candidate.moved_from is None or file.writers != "none":
+            return None
+        if len(os.fsencode(file.name)) > LONGEST_NAME:
+            return None
+        sha256 = former_claim(candidate.share, candidate.moved_from, file.stamp)
+        if sha256 is None:
+            return None
+        done = AlreadyKnown(None, sha256, file.stamp.size, how="renamed")
+        return self._recorded(candidate, file, sha256) or done
 
     # Inspected, hashed
 
@@ -281,18 +295,3 @@ class Journey:
                 return
             with candidate.share.records(folder, images, create=True) as records:
                 yield records
-
-
-def _state(status: os.stat_result, name: str, records: int | None) -> State:
-    try:
-        return "none" if records is None else state_of(status, name, records)
-    except OSError as error:  # the image has just been seen, so this is about its record
-        why = f"the record of {name!a} cannot be read: {error.strerror}"
-        raise RecordUnwritable(why) from error
-
-
-def _recorded(name: str, records: int | None) -> str | ForeignRecord | None:
-    try:
-        return None if records is None else recorded_hash(name, records)
-    except ForeignRecord as foreign:
-        return foreign

@@ -1,31 +1,63 @@
-"""What a path is mounted on (proc(5), mountinfo)."""
+"""What an open file is on: which mount, and what kind of file system (statfs(2))."""
 
+import ctypes
 import os
-import re
-from collections.abc import Iterable
-from typing import NamedTuple
 
-MOUNTINFO = "/proc/self/mountinfo"
+_libc = ctypes.CDLL(None, use_errno=True)
 
-UNANNOUNCED = re.compile(
-    r"(?:nfs4?|cifs|smb3|smbfs|fuse(?:\..*|blk)?|9p|virtiofs|ceph|afs|glusterfs|lustre|gfs2|ocfs2"
-    r"|ncpfs|coda|orangefs|vboxsf|prl_fs)\Z"
-)
-"""File systems where others' changes reach no inotify watch of ours."""
+_NFS, _CIFS, _SMB2, _V9FS = 0x6969, 0xFF534D42, 0xFE534D42, 0x01021997
+
+UNANNOUNCED = {
+    _NFS, _CIFS, _SMB2, _V9FS,
+    0x517B,  # smbfs
+    0x65735546,  # FUSE: sshfs, rclone, glusterfs, virtiofs, ntfs-3g
+    0x00C36400,  # Ceph
+    0x5346414F, 0x6B414653,  # AFS
+    0x0BD00BD0,  # Lustre
+    0x01161970,  # GFS2
+    0x7461636F,  # OCFS2
+    0x20030528,  # OrangeFS
+    0x73757245,  # Coda
+    0x564C,  # NCP
+    0x786F4256,  # VirtualBox
+    0x7C7C6673,  # Parallels
+}  # fmt: skip
+"""File systems where what others do there reaches no inotify watch and no lease of ours."""
+
+KEEPING_TIMES = {
+    _NFS, _CIFS, _SMB2, _V9FS,
+    0xEF53,  # ext2, ext3, ext4
+    0x58465342,  # XFS
+    0x9123683E,  # Btrfs
+    0x2FC12FC1,  # ZFS
+    0xF2F52010,  # F2FS
+    0x01021994,  # tmpfs
+    0x794C7630,  # overlay
+}  # fmt: skip
+"""File systems where a name that comes or goes changes its folder's time. FAT does not do so, and
+of FUSE nobody knows: they have to show it."""
 
 
-class Mount(NamedTuple):
-    """One mounted file system. The ID tells two mounts in turn on one path apart; `st_dev` does
-    not."""
+def is_announced(fd: int) -> bool:
+    """Whether the kernel sees, and so tells, all that happens on the file system of an open file.
 
-    identifier: int
-    point: str
-    kind: str
+    Raises `OSError`; the question may be passed on to a server that hangs.
+    """
+    return file_system(fd) not in UNANNOUNCED
 
-    @property
-    def announced(self) -> bool:
-        """Whether the kernel sees, and so announces, every change on it."""
-        return UNANNOUNCED.match(self.kind) is None
+
+def keeps_times(fd: int) -> bool:
+    """Whether a folder's modification time surely changes with the names in it. Raises likewise."""
+    return file_system(fd) in KEEPING_TIMES
+
+
+def file_system(fd: int) -> int:
+    """The kind of file system, by its magic number; raises `OSError`."""
+    answer = (ctypes.c_long * 64)()  # more than any struct statfs; its kind comes first
+    if _libc.fstatfs(fd, answer):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return answer[0] & 0xFFFFFFFF
 
 
 def is_mount_point(folder: int) -> bool:
@@ -38,35 +70,7 @@ def is_mount_point(folder: int) -> bool:
 
 
 def mount_id(fd: int) -> int:
-    """The ID of the mount that an open file is on (proc(5), fdinfo)."""
+    """The ID of the mount that an open file is on (proc(5), fdinfo): it tells two mounts in turn on
+    one path apart, which `st_dev` does not."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
-
-
-def mount_of(path: str, lines: Iterable[str] | None = None) -> Mount | None:
-    """The mount that `path` is on: of several on one point the last, which covers the others.
-
-    `lines` are those of mountinfo, by default of this process. None if there is none to be found.
-    """
-    if lines is None:
-        # The kernel escapes a line feed in a name, but no carriage return, which is no line's end.
-        with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            lines = file.readlines()
-    real = os.path.realpath(path)
-    best: Mount | None = None
-    for line in lines:
-        mount = _parsed(line)
-        above = mount.point.rstrip("/") + "/"
-        if (real + "/").startswith(above) and (best is None or len(mount.point) >= len(best.point)):
-            best = mount
-    return best
-
-
-def _parsed(line: str) -> Mount:
-    fields, _, rest = line.partition(" - ")
-    identifier, _, _, _, point = fields.split(" ")[:5]
-    return Mount(int(identifier), _unescaped(point), rest.split(" ")[0])
-
-
-def _unescaped(point: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)

@@ -32,12 +32,13 @@ class Uploaded:
 @dataclass(frozen=True, slots=True)
 class AlreadyKnown:
     """The service has the content; the sidecar is written. `how` we know: it was `asked`; our own
-    sidecar said so and only its stamp was old; or equal content was confirmed moments ago."""
+    sidecar said so and only its stamp was old; equal content was confirmed moments ago; or it was
+    only `renamed`, and so was not read: then `image` is None."""
 
-    image: Image
+    image: Image | None
     sha256: str
     size: int
-    how: Literal["asked", "sidecar_restamped", "equal_content"] = "asked"
+    how: Literal["asked", "sidecar_restamped", "equal_content", "renamed"] = "asked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from watcher.backlog import Backlog, Candidate
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate
 from watcher.outcomes import Outcome
+from watcher.share import Share
 
 LAST_RESORT_SECONDS = 60.0
 """When a candidate is tried again whose failure could not even be told."""
@@ -33,7 +35,8 @@ class Verdicts(Protocol):
 
 
 class Pool:
-    """`count` threads between the backlog and the verdicts. Owned by the thread that starts it."""
+    """`count` threads between the backlog and the verdicts. Owned by the thread that starts it; the
+    lock guards who is busy with what, and `_threads`, those that are to go on."""
 
     def __init__(
         self,
@@ -46,16 +49,31 @@ class Pool:
         self._backlog = backlog
         self._ways = ways
         self._verdicts = verdicts
-        # Daemon threads: a worker that a dead file server holds for ever must not hold the exit.
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(count)
-        ]
+        self._count = count
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._busy: dict[threading.Thread, Candidate] = {}
 
     def start(self) -> None:
         """Starts all workers."""
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._count):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        # Daemon threads: a worker that a dead file server holds for ever must not hold the exit.
+        thread = threading.Thread(target=self._work, name="worker", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def replace(self, share: Share) -> list[int]:
+        """Puts new workers in the place of those that a share holds which does not answer; the
+        identities of their threads. An old one ends when it is let go."""
+        with self._lock:
+            stuck = [t for t, c in self._busy.items() if c.share is share and t in self._threads]
+            self._threads.difference_update(stuck)
+            for _ in stuck:
+                self._start_one()
+        return [thread.ident for thread in stuck if thread.ident is not None]
 
     def join(self, seconds: float) -> int:
         """Waits until all workers are done, all together at most `seconds`; how many are not.
@@ -63,19 +81,26 @@ class Pool:
         They are done once the backlog is closed and each has finished the file it had.
         """
         deadline = time.monotonic() + seconds
-        for thread in self._threads:
+        with self._lock:
+            threads = tuple(self._threads)
+        for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return sum(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:
         with self._ways() as way:
-            while (candidate := self._backlog.take()) is not None:
+            me = threading.current_thread()
+            while me in self._threads and (candidate := self._backlog.take()) is not None:
+                with self._lock:
+                    self._busy[me] = candidate
                 started = time.perf_counter()
                 try:
                     outcome = way(candidate)
                     self._verdicts.outcome(candidate, outcome, time.perf_counter() - started)
                 except Exception as error:  # noqa: BLE001 - it is logged; none may end a worker
                     self._failed(candidate, error)
+                with self._lock:
+                    del self._busy[me]
 
     def _failed(self, candidate: Candidate, error: Exception) -> None:
         try:

@@ -8,6 +8,7 @@ All functions are told the open folder that holds the record and are stateless.
 import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -87,6 +88,18 @@ def recorded_hash(name: str, folder: int) -> str | None:
     return None if text is None else claimed_hash(text, name)
 
 
+def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
+    """The hash that the sidecar of `name` claims, if it is whole, stamped with this time and older
+    than the rename that gave the image another name: one written since is another image's. Raises
+    like `recorded_hash`."""
+    sidecar = _lstat(name + SIDECAR, folder)
+    if sidecar is None or sidecar.st_size != line_length(name):
+        return None
+    if not _same_time(sidecar.st_mtime_ns, stamp.mtime_ns) or sidecar.st_ctime_ns > stamp.ctime_ns:
+        return None
+    return recorded_hash(name, folder)
+
+
 def _content(name: str, folder: int, at_most: int) -> bytes | None:
     """Up to `at_most` bytes and one more of a record; None if there is none."""
     if _lstat(name, folder) is None:
@@ -101,6 +114,23 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
             return os.read(fd, at_most + 1)
     finally:
         os.close(fd)
+
+
+def state_beside(image: os.stat_result, name: str, records: int | None) -> State:
+    """`state_of` for a folder of records that may not be there yet. Raises `RecordUnwritable`."""
+    try:
+        return "none" if records is None else state_of(image, name, records)
+    except OSError as error:  # the image has just been seen, so this is about its record
+        why = f"the record of {name!a} cannot be read: {error.strerror}"
+        raise RecordUnwritable(why) from error
+
+
+def claim_beside(name: str, records: int | None) -> str | ForeignRecord | None:
+    """`recorded_hash` as a value, for a folder of records that may not be there yet."""
+    try:
+        return None if records is None else recorded_hash(name, records)
+    except ForeignRecord as foreign:
+        return foreign
 
 
 def write_sidecar(name: str, sha256: str, *, stamp: Stamp, mode: int, folder: int) -> None:
@@ -160,8 +190,10 @@ def remove_sidecar(name: str, folder: int) -> None:
 
 
 def _remove(name: str, folder: int) -> None:
-    with _trouble_told(name), suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
+    """Takes a record away, and what a crash may have left on the way to it."""
+    for each in (name, _temporary(name)):
+        with _trouble_told(name), suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(each, dir_fd=folder)
 
 
 def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int) -> None:
@@ -170,9 +202,8 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
     No fsync: after a power cut the file may be missing or empty, and either is found by its
     length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
     """
-    temporary = _temporary(target)
     with _trouble_told(target):
-        fd = _open_new(temporary, folder)
+        fd, temporary = _open_new(_temporary(target), folder)
         try:
             _fill(fd, content, stamp=stamp, mode=mode)
             if _lstat(target, folder) is None:
@@ -192,13 +223,20 @@ def _temporary(target: str) -> str:
     return f".autoretouch-{mark}.tmp"
 
 
-def _open_new(name: str, folder: int) -> int:
+def _open_new(name: str, folder: int) -> tuple[int, str]:
+    """A new file of this name, or of one like it if something stands there that cannot be taken
+    away (a folder that somebody planted)."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(name, flags, 0o600, dir_fd=folder)
+        return os.open(name, flags, 0o600, dir_fd=folder), name
     except FileExistsError:
-        os.unlink(name, dir_fd=folder)
-        return os.open(name, flags, 0o600, dir_fd=folder)
+        try:
+            os.unlink(name, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in {errno.EISDIR, errno.EPERM}:
+                raise
+            name = name.replace("-", f"-{secrets.token_hex(4)}-", 1)
+        return os.open(name, flags, 0o600, dir_fd=folder), name
 
 
 def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:

@@ -8,8 +8,8 @@ waits at the backlog's door.
 import heapq
 import os
 import stat
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from watcher.errors import FileUnreadable
 from watcher.record import State, state_of
@@ -35,34 +35,75 @@ class Unreadable(NamedTuple):
     why: str
 
 
-def scan(share: Share, below: str = "") -> Iterator[Found | Unreadable]:
+class Visitor(Protocol):
+    """Who wants to be in each folder before it is listed."""
+
+    def enter(self, folder: str, fd: int, status: os.stat_result) -> Sequence[str] | None:
+        """The scan is in `folder`, open as `fd` during this call. Returns the paths of the folders
+        in it if its files need not be looked at; None to have it listed."""
+        ...
+
+    def listed(
+        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
+    ) -> None:
+        """It was listed to the end after `status`: a digest of the names, the folders in it."""
+        ...
+
+    def gone(self, folder: str) -> None:
+        """It was not there any more."""
+        ...
+
+
+class _Nobody:
+    def enter(self, _folder: str, _fd: int, _status: os.stat_result) -> Sequence[str] | None:
+        return None
+
+    def listed(
+        self, _folder: str, _status: os.stat_result, *, names: int, below: Sequence[str]
+    ) -> None: ...
+
+    def gone(self, _folder: str) -> None: ...
+
+
+def scan(
+    share: Share, below: str = "", *, visitor: Visitor | None = None
+) -> Iterator[Found | Unreadable]:
     """Every regular file below the folder `below` that the share's rules do not ignore.
 
     Depth first, each folder's names in order. What disappears meanwhile is left out. Raises
     `ShareGone` if the share or its file system fails: then nothing may be concluded.
     """
+    visitor = visitor or _Nobody()
     folders = [below]
     while folders:
         folder = folders.pop()
         try:
-            below_it: list[str] = []
-            yield from _files(share, folder, below_it)
+            with share.tree.folder(folder) as fd:
+                with translated(folder):
+                    status = os.fstat(fd)
+                inside = visitor.enter(folder, fd, status)
+            if inside is None:
+                listed: list[str] = []
+                names = yield from _files(share, folder, listed)
+                inside = sorted(listed)
+                visitor.listed(folder, status, names=names, below=inside)
         except NotThere:
-            continue
+            visitor.gone(folder)
         except FileUnreadable as error:
             yield Unreadable(folder, str(error))
-            continue
-        folders.extend(sorted(below_it, reverse=True))
+        else:
+            folders.extend(reversed(inside))
 
 
-def _files(share: Share, folder: str, below_it: list[str]) -> Iterator[Found]:
-    """The files of one folder; appends the folders in it to `below_it`."""
-    after = ""
+def _files(share: Share, folder: str, below_it: list[str]) -> Generator[Found, None, int]:
+    """The files of one folder; appends the folders in it to `below_it`; a digest of all names."""
+    after, digest = "", 0
     while True:
         names = _names(share, folder, after, below_it if not after else [])
+        digest ^= hash((after, *names))
         yield from _with_state(share, folder, names)
         if len(names) < SLICE:
-            return
+            return digest ^ hash(tuple(sorted(below_it)))
         after = names[-1]
 
 

@@ -24,7 +24,11 @@ class ScanLog:
         """A scan of the whole share ended."""
         with self._lock:
             before = self._last.get(share)
-            self._last[share] = scan
+            known = {} if before is None else before.unreadable
+            if before is None or scan.full or scan.trouble is not None:
+                self._last[share] = scan
+            else:
+                before.unreadable = scan.unreadable
             if isinstance(scan.trouble, RecordUnwritable):
                 self._mirror_missing.add(share)
             mirror_is_back = scan.trouble is None and share in self._mirror_missing
@@ -38,14 +42,18 @@ class ScanLog:
                 self._conditions.begin("share_gone", share.root, str(scan.trouble))
                 return
         self._conditions.end("share_gone", share.root)
+        if scan.unwatched:
+            self._conditions.begin("watch_limit", share.root, scan.unwatched)
+        else:
+            self._conditions.end("watch_limit", share.root)
         if mirror_is_back:
             self._conditions.end("sidecar_unwritable", _mirror(share))
         log = self._log.bind(share=share.root)
         for folder, why in scan.unreadable.items():
-            if before is None or folder not in before.unreadable:
+            if folder not in known:
                 log.error("failed", path=folder or ".", reason="unreadable", found=why)
         # The first scan is news; of the later ones only those that found something.
-        say = log.info if before is None or scan.candidates else log.debug
+        say = log.info if before is None or (scan.full and scan.candidates) else log.debug
         say(
             "rescan",
             candidates=scan.candidates,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from watcher.mounts import is_announced
 from watcher.outcomes import Stamp
 
 
@@ -104,10 +105,16 @@ def writers(fd: int) -> Writers:
 
     A read lease is granted only while none has (fcntl(2), `F_SETLEASE`); it is given back at once,
     within some 20 microseconds. A writer who comes in between waits that long and the kernel sends
-    us SIGIO, whose default would end the process: the daemon ignores it (see `daemon`). On NFS and
-    SMB servers that keep no file open between two writes, "none" is not the whole truth: the quiet
-    time and the image's own end are the other two witnesses.
+    us SIGIO, whose default would end the process: the daemon ignores it (see `daemon`). On an NFS
+    server that keeps no file open between two writes, "none" is not the whole truth: the quiet time
+    and the image's own end are the other two witnesses.
+
+    On a mounted NFS, SMB or FUSE share the answer means nothing (measured, Linux 6.1): granted
+    while somebody writes on the server, refused while nobody does, for want of a delegation.
+    Raises `OSError`.
     """
+    if not is_announced(fd):
+        return "unknown"
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:

@@ -1,14 +1,15 @@
 """One watched share: its tree, where its record is kept, and its rules."""
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
-from watcher.tree import NotThere, Tree
+from watcher.tree import NotThere, Tree, rename_to_free, split
 
 Watch = Literal["auto", "events", "poll"]
 
@@ -61,3 +62,25 @@ class Share:
             yield folder
         finally:
             os.close(folder)
+
+    def move_records(self, source: str, folder: str) -> None:
+        """A folder of images was seen to move: its records in a mirror follow.
+
+        Beside the images they went along. Where something else is in the way, they stay; then the
+        service is asked about each image.
+        """
+        if self.mirror is None:
+            return
+        mirror = Tree(self.mirror, missing=RecordUnwritable)
+        (above, name), (new_above, new_name) = split(source), split(folder)
+        with suppress(NotThere, FileUnreadable), mirror.folder(above) as old:
+            new = mirror.open_folder(new_above, create=True)
+            try:
+                rename_to_free(name, new_name, old, new)
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.EEXIST}:
+                    raise RecordUnwritable(
+                        f"cannot move {source!a} in {self.mirror}: {error.strerror}"
+                    ) from error
+            finally:
+                os.close(new)

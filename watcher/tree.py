@@ -29,6 +29,7 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _SHARE_GONE = {
     errno.ESTALE,
     errno.ENOTCONN,
+    errno.ECONNABORTED,  # FUSE: the server died while it was asked
     errno.ENODEV,
     errno.ENXIO,
     errno.EHOSTDOWN,
@@ -185,20 +186,22 @@ _RENAME_NOREPLACE = 1
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
 
 
-def rename_to_free(source: str, target: str, folder: int) -> None:
-    """Renames within `folder` to a name that nothing has; raises `FileExistsError` if it is taken.
+def rename_to_free(source: str, target: str, folder: int, to: int | None = None) -> None:
+    """Renames within `folder`, or from there `to` another open one, to a name that nothing has;
+    raises `FileExistsError` if it is taken.
 
     One system call (`renameat2`, Linux 3.15) where the file system knows it, so that nothing
     planted in between is overwritten; elsewhere a look and a rename.
     """
+    to = folder if to is None else to
     answer = _libc.renameat2(
-        folder, os.fsencode(source), folder, os.fsencode(target), _RENAME_NOREPLACE
+        folder, os.fsencode(source), to, os.fsencode(target), _RENAME_NOREPLACE
     )
     if answer == 0:
         return
     code = ctypes.get_errno()
     if code not in _NOT_SUPPORTED:
         raise OSError(code, os.strerror(code), target)
-    if not is_free(target, folder):
+    if not is_free(target, to):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=folder)
+    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=to)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from watcher.backlog import Backlog, Candidate
+from watcher.backlog import Backlog
 from watcher.backoff import delay
+from watcher.candidate import Candidate
 from watcher.conditions import Conditions, Name
 from watcher.errors import (
     AccessDenied,

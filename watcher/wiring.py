@@ -18,10 +18,12 @@ from watcher.daemon import Daemon
 from watcher.disposition import Disposition
 from watcher.errors import ConfigurationError
 from watcher.gates import Gates
+from watcher.hangs import Hangs
 from watcher.ignores import Ignores
 from watcher.intake import Intake
 from watcher.journey import Journey
 from watcher.pace import NoPace, Pace
+from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.progress import Bar, Census, Display, Lines, Nothing
 from watcher.proxies import proxies
@@ -63,43 +65,59 @@ def build(
     gates = Gates(backlog)
     conditions, tally = Conditions(log), Tally()
     scans = ScanLog(log, conditions)
+    claims, places = Claims(time.monotonic), Places(settings.upload.parallel)
 
-    def new_intake(share: Share, *, polled: bool) -> Intake:
-        return Intake(
-            share,
+    pool = Pool(
+        settings.workers.count,
+        backlog=backlog,
+        ways=_ways(
+            settings,
+            settling=settling,
+            tokens=tokens,
+            connect=new_connection,
+            gates=gates,
+            claims=claims,
+            places=places,
+            rehearsal=rehearsal,
+        ),
+        verdicts=Disposition(
             backlog=backlog,
-            report=scans.report,
-            settle_seconds=settling.settle_seconds,
-            polled=polled,
-            clock=time.monotonic,
-        )
-
+            gates=gates,
+            log=log,
+            conditions=conditions,
+            tally=tally,
+            trouble=Trouble(
+                backlog=backlog,
+                gates=gates,
+                log=log,
+                conditions=conditions,
+                patient=not once,
+            ),
+        ),
+    )
     return Daemon(
-        shares=shares,
+        intakes=tuple(
+            Intake(
+                share,
+                backlog=backlog,
+                report=scans.report,
+                settle_seconds=settling.settle_seconds,
+                clock=time.monotonic,
+            )
+            for share in shares
+        ),
         backlog=backlog,
         gates=gates,
         conditions=conditions,
         tally=tally,
         scans=scans,
-        new_intake=new_intake,
-        pool=Pool(
-            settings.workers.count,
+        pool=pool,
+        hangs=Hangs(
             backlog=backlog,
-            ways=_ways(settings, settling, tokens, new_connection, gates, rehearsal=rehearsal),
-            verdicts=Disposition(
-                backlog=backlog,
-                gates=gates,
-                log=log,
-                conditions=conditions,
-                tally=tally,
-                trouble=Trouble(
-                    backlog=backlog,
-                    gates=gates,
-                    log=log,
-                    conditions=conditions,
-                    patient=not once,
-                ),
-            ),
+            pool=pool,
+            conditions=conditions,
+            clock=time.monotonic,
+            abandon=(claims.abandon, places.abandon),
         ),
         log=log,
         display=_display(shares) if once else Nothing(),
@@ -208,16 +226,16 @@ def _connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[],
 
 def _ways(
     settings: Settings,
+    *,
     settling: Settling,
     tokens: Tokens,
     connect: Callable[[], Connection],
     gates: Gates,
-    *,
+    claims: Claims,
+    places: Places,
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
-    claims = Claims(time.monotonic)
-    uploads = threading.BoundedSemaphore(settings.upload.parallel)
     cap = _cap(settings)
     pace = Pace(cap, clock=time.monotonic, wait=threading.Event().wait) if cap else NoPace()
 
@@ -228,7 +246,7 @@ def _ways(
                 service=Service(connection, url=settings.api.url, tokens=tokens),
                 settling=settling,
                 claims=claims,
-                uploads=uploads,
+                uploads=places,
                 pace=pace,
                 admits=gates.admits,
                 now=lambda: Moment(time.monotonic(), time.time_ns()),

@@ -1,7 +1,9 @@
 """`python -m tests.bench`: our program and its peers on the same files, in one run.
 
 Prints a table and, with `--json FILE`, writes the same as JSON. `--full` takes the full data sets
-(gigabytes, many minutes) instead of a tenth of them. `cap` measures the bandwidth cap instead.
+(gigabytes, many minutes) instead of a tenth of them. Instead, `cap` measures the bandwidth cap,
+`backlog` the memory of a daemon with many waiting files, `idle` the processor time of one
+that has nothing to do.
 """
 
 import argparse
@@ -10,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import peers, runs
+from tests.bench import peers, runs, waiting
 from tests.bench.data import FULL, SHORT, DataSet, images, make, remove_records, total
 
 PEER_FILES = 100
@@ -92,7 +94,9 @@ def cap(work: Path) -> Iterator[dict[str, object]]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["compare", "cap"], default="compare")
+    parser.add_argument(
+        "what", nargs="?", choices=["compare", "cap", "backlog", "idle"], default="compare"
+    )
     parser.add_argument("--full", action="store_true", help="the full data sets")
     parser.add_argument("--only", default="SDMLK", help="data sets by letter, such as SM")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there, too")
@@ -100,14 +104,27 @@ def main() -> None:
     sets = tuple(data for data in (FULL if asked.full else SHORT) if data.name in asked.only)
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        measured = cap(Path(name)) if asked.what == "cap" else compare(sets, Path(name))
-        for row in measured:
+        for row in _measured(asked.what, sets, Path(name), full=asked.full):
             if not rows:
                 print("".join(f"{key:>{_width(key)}}" for key in row), flush=True)
             print("".join(f"{value!s:>{_width(key)}}" for key, value in row.items()), flush=True)
             rows.append(row)
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _measured(
+    what: str, sets: tuple[DataSet, ...], work: Path, *, full: bool
+) -> Iterator[dict[str, object]]:
+    match what:
+        case "cap":
+            return cap(work)
+        case "backlog":
+            return waiting.backlog(work, (10_000, 100_000, *([1_000_000] if full else [])))
+        case "idle":
+            return waiting.idle(work, 200_000 if full else 20_000)
+        case _:
+            return compare(sets, work)
 
 
 def _width(key: str) -> int:

@@ -76,12 +76,13 @@ def measure(command: list[str], environment: Mapping[str, str], service: Service
 
 
 def our_program(
-    folder: Path, url: str, work: Path, more: str = ""
+    folder: Path, url: str, work: Path, more: str = "", *, share_lines: str = ""
 ) -> tuple[list[str], dict[str, str]]:
-    """`run --once` over `folder`; command and environment."""
+    """`run --once` over `folder`; command and environment. `share_lines` go into the share's block
+    of the configuration, `more` to its end."""
     config = work / "config.toml"
     config.write_text(
-        f'[api]\nurl = "{url}"\n[[share]]\npath = "{folder}"\n'
+        f'[api]\nurl = "{url}"\n[[share]]\npath = "{folder}"\n{share_lines}\n'
         f'[readiness]\nsettle_seconds = 0.1\n[log]\nformat = "json"\n{more}'
     )
     command = [sys.executable, "-m", "watcher", "--config", str(config), "run", "--once"]

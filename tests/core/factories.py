@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
-from watcher.backlog import Backlog, Candidate, Priority
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate, Priority
 from watcher.connection import Connection, WireTransport
 from watcher.settling import Moment
 from watcher.share import Share

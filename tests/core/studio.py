@@ -18,7 +18,7 @@ from tests.core.factories import (
     opened_folder,
 )
 from watcher import journey, openfile
-from watcher.backlog import Candidate, Priority
+from watcher.candidate import Candidate, Priority
 from watcher.claims import Claims
 from watcher.connection import Connection, WireTransport
 from watcher.outcomes import Outcome

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.factories import PATIENCE, Clock, a_candidate, ended, in_thread, promote
-from watcher.backlog import Backlog, Candidate, Priority
+from tests.core.factories import PATIENCE, PROPERTY, Clock, a_candidate, ended, in_thread, promote
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate, Priority
 from watcher.share import Share
 
 SHARES = (Share("/one"), Share("/two"))
@@ -43,6 +44,7 @@ class BacklogMachine(RuleBasedStateMachine):
         self.backlog = Backlog(clock=self.clock, capacity=CAPACITY)
         self.model: dict[tuple[Share, str], Entry] = {}
         self.turns = 0
+        self.shut: set[Share] = set()
 
     # What the model knows
 
@@ -75,6 +77,7 @@ class BacklogMachine(RuleBasedStateMachine):
         taken = self.backlog.offer(*key, settle_seconds=settle)
         if entry is None:
             room = self.fresh() < CAPACITY and len(self.model) < 2 * CAPACITY
+            room &= key[0] not in self.shut
             assert taken is room
             if room:
                 self.model[key] = Entry(Priority.FRESH, due=due)
@@ -87,7 +90,7 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(PATHS), priority=PRIORITIES)
     def a_scan_finds_a_file(self, key: tuple[Share, str], priority: Priority) -> None:
-        room = len(self.model) - self.fresh() < CAPACITY
+        room = len(self.model) - self.fresh() < CAPACITY and key[0] not in self.shut
         assert self.backlog.put(*key, priority, timeout=0) is (room or key in self.model)
         if room and key not in self.model:
             self.make_ready(self.model.setdefault(key, Entry(priority)))
@@ -126,7 +129,7 @@ class BacklogMachine(RuleBasedStateMachine):
         entry = self.one_held(data)
         assert entry.held
         self.backlog.finish(entry.held)
-        if entry.touched is None:
+        if entry.touched is None or entry.held.share in self.shut:
             del self.model[entry.held.share, entry.held.path]
         else:
             entry.attempts = 0
@@ -144,8 +147,22 @@ class BacklogMachine(RuleBasedStateMachine):
             entry.priority, entry.attempts = Priority.RECHECK, entry.attempts + 1
         else:
             self.backlog.later(entry.held, seconds)
+        if entry.held.share in self.shut:
+            del self.model[entry.held.share, entry.held.path]
+            return
         due = self.clock.steady + seconds
         self.wait(entry, due if entry.touched is None else min(due, entry.touched))
+
+    @rule(share=st.sampled_from(SHARES))
+    def a_share_hangs(self, share: Share) -> None:
+        self.backlog.shut(share)
+        self.shut.add(share)
+        self.model = {k: e for k, e in self.model.items() if k[0] is not share or e.held}
+
+    @rule(share=st.sampled_from(SHARES))
+    def a_share_answers(self, share: Share) -> None:
+        self.backlog.reopen(share)
+        self.shut.discard(share)
 
     def one_held(self, data: st.DataObject) -> Entry:
         held = self.held()
@@ -163,6 +180,8 @@ class BacklogMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing is lost: all that the model has comes out, each once, the urgent ones first."""
+        for share in SHARES:
+            self.a_share_answers(share)
         for entry in self.held():
             assert entry.held
             self.backlog.later(entry.held, 0)
@@ -294,6 +313,211 @@ def test_files_that_keep_failing_do_not_make_it_grow_without_bound(
             assert candidate is not None
             backlog.retry(candidate, 3600)
     assert len(backlog) == 6
+
+
+# Shares that hang
+
+
+def test_a_share_that_hangs_loses_what_waits_and_no_other_does(clock: Clock) -> None:
+    backlog = Backlog(clock=clock)
+    for share in SHARES:
+        backlog.hold(a_candidate(backlog, share, "kept back.jpg"), "organization")
+    for share in SHARES:
+        assert backlog.offer(share, "waits.jpg", settle_seconds=2)
+        assert backlog.put(share, "ready.jpg", Priority.BACKLOG, timeout=0)
+    backlog.shut(SHARES[0])
+    assert len(backlog) == 3
+    assert backlog.release("organization") == 1
+    clock.advance(2)
+    assert promote(backlog) is None
+    left = [backlog.take() for _ in range(3)]
+    assert {(c.share, c.path) for c in left if c} == {
+        (SHARES[1], name) for name in ("kept back.jpg", "waits.jpg", "ready.jpg")
+    }
+    assert not any(backlog._ready)
+
+
+def test_nothing_is_taken_of_a_share_that_hangs_until_it_answers(backlog: Backlog) -> None:
+    backlog.shut(SHARE)
+    assert not backlog.offer(SHARE, "a.jpg", settle_seconds=0)
+    assert not backlog.rename(SHARE, "a.jpg", "b.jpg", settle_seconds=0)
+    assert not backlog.put(SHARE, "c.jpg", Priority.BACKLOG, timeout=0)
+    assert not len(backlog)
+    assert backlog.put(SHARES[0], "c.jpg", Priority.BACKLOG, timeout=0)
+    answers: list[bool] = []
+    waiting = in_thread(
+        lambda: answers.append(backlog.put(SHARE, "c.jpg", Priority.BACKLOG, timeout=PATIENCE))
+    )
+    backlog.reopen(SHARE)
+    assert ended(waiting)
+    assert answers == [True]
+    assert backlog.rename(SHARE, "a.jpg", "b.jpg", settle_seconds=0)
+    assert backlog.offer(SHARE, "d.jpg", settle_seconds=0)
+    assert len(backlog) == 4
+
+
+def test_what_a_share_that_hangs_loses_makes_room_for_others(backlog: Backlog) -> None:
+    for number in range(3):
+        assert backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
+    answers: list[bool] = []
+    waiting = in_thread(
+        lambda: answers.append(backlog.put(SHARES[0], "a.jpg", Priority.BACKLOG, timeout=PATIENCE))
+    )
+    backlog.shut(SHARE)
+    assert ended(waiting)
+    assert answers == [True]
+    assert len(backlog) == 1
+
+
+def give_back(backlog: Backlog, candidate: Candidate, how: str) -> None:
+    if how == "finish":
+        backlog.finish(candidate)
+    elif how == "hold":
+        backlog.hold(candidate, "organization")
+    else:
+        getattr(backlog, how)(candidate, 0)
+
+
+WAYS_BACK = ["finish", "later", "retry", "hold"]
+
+
+@pytest.mark.parametrize("touched", [False, True])
+@pytest.mark.parametrize("how", WAYS_BACK)
+def test_one_that_a_worker_has_of_a_share_that_hangs_is_dropped_when_given_back(
+    backlog: Backlog, clock: Clock, how: str, *, touched: bool
+) -> None:
+    candidate = a_candidate(backlog, SHARE)
+    if touched:
+        backlog.offer(SHARE, "a.jpg", settle_seconds=0)
+    backlog.shut(SHARE)
+    assert len(backlog) == 1
+    give_back(backlog, candidate, how)
+    assert not len(backlog)
+    backlog.reopen(SHARE)
+    assert not backlog.release("organization")
+    clock.advance(1)
+    assert promote(backlog) is None
+    assert not any(backlog._ready)
+    assert backlog.put(SHARE, "a.jpg", Priority.BACKLOG, timeout=0)
+
+
+@pytest.mark.parametrize("how", WAYS_BACK[1:])
+def test_one_given_back_after_its_share_answers_again_is_kept(backlog: Backlog, how: str) -> None:
+    candidate = a_candidate(backlog, SHARE)
+    backlog.shut(SHARE)
+    backlog.reopen(SHARE)
+    give_back(backlog, candidate, how)
+    backlog.release("organization")
+    promote(backlog)
+    assert backlog.take() is candidate
+
+
+# Renames
+
+
+def known(backlog: Backlog, path: str) -> Candidate:
+    return backlog._entries[SHARE, path]
+
+
+def rename(backlog: Backlog, source: str, path: str) -> None:
+    assert backlog.rename(SHARE, source, path, settle_seconds=1)
+
+
+def came_from(backlog: Backlog, path: str) -> tuple[str | None, bool]:
+    return known(backlog, path).moved_from, known(backlog, path).intact
+
+
+def test_a_file_renamed_that_nothing_was_known_of_is_intact(backlog: Backlog, clock: Clock) -> None:
+    rename(backlog, "a.jpg", "b.jpg")
+    assert came_from(backlog, "b.jpg") == ("a.jpg", True)
+    assert len(backlog) == 1
+    assert promote(backlog) == 1
+    clock.advance(1)
+    promote(backlog)
+    assert taken(backlog) == "b.jpg"
+
+
+@pytest.mark.parametrize("before", ["a.jpg", "b.jpg"])
+@pytest.mark.parametrize("held", [False, True])
+def test_if_anything_was_known_of_either_name_both_are_looked_at(
+    backlog: Backlog, before: str, *, held: bool
+) -> None:
+    if held:
+        a_candidate(backlog, SHARE, before)
+    else:
+        backlog.offer(SHARE, before, settle_seconds=0)
+    rename(backlog, "a.jpg", "b.jpg")
+    assert came_from(backlog, "b.jpg") == (None, False)
+    assert known(backlog, "a.jpg").vanished
+    assert (known(backlog, before).touched is not None) is held
+
+
+def test_a_file_renamed_twice_has_its_record_where_it_was_first(backlog: Backlog) -> None:
+    rename(backlog, "a.jpg", "b.jpg")
+    rename(backlog, "b.jpg", "c.jpg")
+    assert came_from(backlog, "c.jpg") == ("a.jpg", True)
+    assert came_from(backlog, "b.jpg") == (None, False)
+
+
+def test_what_happened_between_two_renames_is_not_forgotten(backlog: Backlog) -> None:
+    rename(backlog, "a.jpg", "b.jpg")
+    backlog.offer(SHARE, "b.jpg", settle_seconds=1)
+    rename(backlog, "b.jpg", "c.jpg")
+    assert came_from(backlog, "c.jpg") == ("a.jpg", False)
+
+
+@pytest.mark.parametrize("vanished", [False, True])
+def test_whatever_else_happens_to_a_renamed_file_it_is_read(
+    backlog: Backlog, *, vanished: bool
+) -> None:
+    rename(backlog, "a.jpg", "b.jpg")
+    assert backlog.offer(SHARE, "b.jpg", settle_seconds=1, vanished=vanished)
+    assert came_from(backlog, "b.jpg") == ("a.jpg", False)
+
+
+def test_where_events_were_lost_no_renamed_file_is_intact(backlog: Backlog) -> None:
+    rename(backlog, "a.jpg", "b.jpg")
+    backlog.doubt(SHARES[0])
+    assert came_from(backlog, "b.jpg") == ("a.jpg", True)
+    backlog.doubt(SHARE)
+    assert came_from(backlog, "b.jpg") == ("a.jpg", False)
+
+
+def test_a_rename_that_finds_no_room_is_told(backlog: Backlog) -> None:
+    for number in range(3):
+        assert backlog.offer(SHARE, f"{number}.jpg", settle_seconds=0)
+    assert not backlog.rename(SHARE, "a.jpg", "b.jpg", settle_seconds=0)
+    assert len(backlog) == 3
+
+
+FEW = st.sampled_from(["a", "b", "c", "d"])
+HAPPENINGS = st.lists(
+    st.tuples(st.just("rename"), FEW, FEW)
+    | st.tuples(st.sampled_from(["write", "delete"]), FEW, FEW),
+    max_size=25,
+)
+
+
+@given(HAPPENINGS)
+@settings(PROPERTY)
+def test_what_is_called_intact_is_what_had_its_record_at_the_old_name(
+    happenings: list[tuple[str, str, str]],
+) -> None:
+    backlog = Backlog(clock=Clock())
+    content: dict[str, str | None] = {name: name for name in "abcd"}  # whose record tells of it
+    for what, path, target in happenings:
+        if what == "rename" and path in content and path != target:
+            content[target] = content.pop(path)
+            rename(backlog, path, target)
+        elif what == "write":
+            content[path] = None
+            backlog.offer(SHARE, path, settle_seconds=1)
+        elif what == "delete" and path in content:
+            del content[path]
+            backlog.offer(SHARE, path, settle_seconds=1, vanished=True)
+    for candidate in backlog._entries.values():
+        if candidate.intact:
+            assert content[candidate.path] == candidate.moved_from
 
 
 # With threads

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.core.factories import (
     HASH,
     PATIENCE,
-    Clock,
     a_candidate,
     a_share,
     ended,
@@ -20,11 +20,11 @@ from tests.core.factories import (
     opened_folder,
     without_override,
 )
-from watcher.backlog import Backlog, Candidate, Priority
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate, Priority
 from watcher.errors import RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
 from watcher.intake import MAX_FOLDERS, Intake, ScanSummary
-from watcher.observer import Observer
 from watcher.record import write_note, write_sidecar
 from watcher.share import Share
 from watcher.tree import stamp_of
@@ -58,7 +58,7 @@ class Desk:
         root: Path,
         *,
         backlog: Backlog | None = None,
-        polled: bool = False,
+        watch: Literal["auto", "events", "poll"] = "poll",
         clock: Callable[[], float] = time.monotonic,
         rescan_seconds: float = NEVER,
         mirror: str | None = None,
@@ -68,6 +68,7 @@ class Desk:
         self.root = root
         self.share = a_share(
             root,
+            watch=watch,
             rescan_seconds=rescan_seconds,
             poll_seconds=poll_seconds,
             mirror=mirror,
@@ -80,11 +81,9 @@ class Desk:
             backlog=self.backlog,
             report=self.reports,
             settle_seconds=0,
-            polled=polled,
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
-        self._observer: Observer | None = None
 
     def drop(self, path: str, content: bytes = b"image") -> Path:
         file = self.root / path
@@ -92,17 +91,12 @@ class Desk:
         file.write_bytes(content)
         return file
 
-    def run(self, *, observed: bool = False) -> None:
-        """As in the daemon: first the events, then the scan, which is waited for."""
-        if observed:
-            self._observer = Observer(str(self.root), self.intake)
-            self._observer.start()
+    def run(self) -> None:
+        """As in the daemon; the first scan is waited for."""
         self._threads = [in_thread(self.backlog.keep_time), in_thread(self.intake.run)]
         assert self.reports.came(1)
 
     def end(self) -> None:
-        if self._observer is not None:
-            self._observer.stop(PATIENCE)
         self.intake.stop()
         self.backlog.close()
         assert ended(*self._threads)
@@ -237,32 +231,18 @@ def test_one_that_was_stopped_before_it_began_does_nothing(desk: Desk) -> None:
     assert not desk.reports.all
 
 
-@pytest.mark.parametrize("polled", [True, False])
-def test_a_share_is_scanned_again_and_again_by_the_timer(tmp_path: Path, *, polled: bool) -> None:
-    poll, rescan = (0.001, NEVER) if polled else (NEVER, 0.001)
-    desk = Desk(tmp_path / "share", polled=polled, poll_seconds=poll, rescan_seconds=rescan)
+@pytest.mark.parametrize(
+    ("watch", "poll", "rescan"), [("poll", 0.001, NEVER), ("events", NEVER, 0.001)]
+)
+def test_a_share_is_scanned_again_and_again_by_the_timer(
+    tmp_path: Path, watch: Literal["events", "poll"], poll: float, rescan: float
+) -> None:
+    desk = Desk(tmp_path / "share", watch=watch, poll_seconds=poll, rescan_seconds=rescan)
     desk.run()
     assert desk.reports.came(4)
     desk.drop("late.jpg")
     assert desk.next_paths(1) == {"late.jpg"}
     desk.end()
-
-
-@pytest.mark.parametrize("polled", [True, False])
-def test_the_time_to_the_next_scan_begins_at_the_end_of_the_last(
-    tmp_path: Path, *, polled: bool
-) -> None:
-    clock = Clock()
-    desk = Desk(tmp_path / "share", polled=polled, clock=clock, poll_seconds=5, rescan_seconds=300)
-    clock.advance(1000)
-    desk.intake.run_once()
-    desk.intake._dirty = False
-    desk.intake.appeared("in")
-    clock.advance(4.9 if polled else 299.9)
-    assert desk.intake._next_reason() == "in"
-    desk.intake.appeared("in")
-    clock.advance(0.1)
-    assert not desk.intake._next_reason()  # the whole share, this folder with it
 
 
 # Hints
@@ -345,16 +325,14 @@ def test_lost_events_are_made_up_for_by_a_scan(quiet: Desk) -> None:
     assert quiet.reports.came(2)
 
 
-def test_more_folders_than_can_be_kept_are_answered_by_one_scan_of_the_share(desk: Desk) -> None:
-    desk.intake._dirty = False
-    desk.intake._scan_due = time.monotonic() + NEVER
-    for number in range(MAX_FOLDERS):
-        desk.intake.appeared(f"card/{number}")
-    assert desk.intake._next_reason() == "card/0"
-    desk.intake.appeared("card/one")
-    desk.intake.appeared("card/one too many")
-    assert not desk.intake._next_reason()
-    assert not desk.intake._folders
+def test_more_folders_than_can_be_kept_are_answered_by_one_scan_of_the_share(quiet: Desk) -> None:
+    quiet.drop("last/a.jpg")
+    with quiet.intake._wake:  # nothing is scanned meanwhile; a Condition's lock is reentrant
+        for number in range(MAX_FOLDERS):
+            quiet.intake.appeared(f"card/{number}")
+        quiet.intake.appeared("last")
+    assert quiet.next_paths(1) == {"last/a.jpg"}
+    assert quiet.reports.came(2)
 
 
 def test_an_event_that_finds_no_room_is_made_up_for_by_a_scan(tmp_path: Path) -> None:
@@ -380,11 +358,13 @@ def test_what_happens_while_a_worker_has_the_file_is_looked_at_afterwards(quiet:
 
 
 @pytest.fixture
-def watched(desk: Desk) -> Desk:
+def watched(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "share", watch="events")
     desk.drop("in/old.jpg")
-    desk.run(observed=True)
+    desk.run()
     assert desk.next_paths(1) == {"in/old.jpg"}
-    return desk
+    yield desk
+    desk.end()
 
 
 def test_a_file_that_is_dropped_comes_without_a_scan(watched: Desk) -> None:

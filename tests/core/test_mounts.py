@@ -1,4 +1,4 @@
-"""What a path is mounted on, by the kernel's own table."""
+"""What an open file is on, as the kernel says."""
 
 import os
 import subprocess
@@ -10,81 +10,47 @@ import pytest
 
 from tests.core.factories import mounted, opened_folder
 from watcher import mounts
-from watcher.mounts import Mount, is_mount_point, mount_id, mount_of
+from watcher.mounts import file_system, is_announced, is_mount_point, keeps_times, mount_id
 
-TABLE = """\
-22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:30 / /srv/photos rw - nfs4 server:/photos rw,vers=4.2
-31 22 0:31 / /srv/photos/local rw,relatime shared:3 master:2 - xfs /dev/vdb rw
-32 22 0:32 / /srv/with\\040blank rw - cifs //server/share rw
-33 22 0:33 / /srv/twice rw - tmpfs none rw
-34 33 0:34 / /srv/twice rw - fuse.sshfs host: rw
-35 22 0:35 /sub /srv/back\\134slash rw - btrfs /dev/vdc rw
-""".splitlines(keepends=True)
+EXT4, TMPFS, NFS, SMB2, FUSE, FAT = 0xEF53, 0x01021994, 0x6969, 0xFE534D42, 0x65735546, 0x4D44
 
 
 @pytest.mark.parametrize(
-    ("path", "identifier"),
+    ("kind", "announced", "keeps"),
     [
-        ("/", 22),
-        ("/srv", 22),
-        ("/srv/photos", 30),
-        ("/srv/photos/2024/a", 30),
-        ("/srv/photos2", 22),
-        ("/srv/photos/local/x", 31),
-        ("/srv/photos/localized", 30),
-        ("/srv/with blank/x", 32),
-        ("/srv/twice/x", 34),
-        ("/srv/back\\slash/x", 35),
+        (EXT4, True, True),
+        (TMPFS, True, True),
+        (NFS, False, True),
+        (SMB2, False, True),
+        (FUSE, False, False),
+        (FAT, True, False),
     ],
 )
-def test_a_path_is_on_the_nearest_mount_above_it(path: str, identifier: int) -> None:
-    mount = mount_of(path, TABLE)
-    assert mount is not None
-    assert mount.identifier == identifier
+def test_what_a_file_system_tells_depends_on_its_kind(
+    monkeypatch: pytest.MonkeyPatch, kind: int, *, announced: bool, keeps: bool
+) -> None:
+    monkeypatch.setattr(mounts, "file_system", lambda _: kind)
+    assert is_announced(0) is announced
+    assert keeps_times(0) is keeps
 
 
-def test_without_a_table_nothing_is_known() -> None:
-    assert mount_of("/srv", []) is None
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["nfs", "nfs4", "cifs", "smb3", "fuse", "fuse.sshfs", "fuse.gvfsd-fuse", "fuseblk", "9p",
-     "virtiofs", "ceph", "glusterfs", "lustre", "vboxsf"],
-)  # fmt: skip
-def test_file_systems_that_others_change_unseen_are_known(kind: str) -> None:
-    assert not Mount(1, "/", kind).announced
-
-
-@pytest.mark.parametrize(
-    "kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "vfat", "exfat", "ntfs3", "fusectl"]
-)
-def test_local_file_systems_announce_their_changes(kind: str) -> None:
-    assert Mount(1, "/", kind).announced
-
-
-def test_the_real_table_is_understood(tmp_path: Path) -> None:
-    before = mount_of(str(tmp_path))
-    assert before is not None
-    with mounted(tmp_path / "two words\\", "size=1m") as point:
-        found = mount_of(str(point / "x"))
-        assert found is not None
-        assert (found.point, found.kind, found.announced) == (str(point), "tmpfs", True)
-        assert found.identifier != before.identifier
-        (tmp_path / "link").symlink_to(point)
-        assert mount_of(str(tmp_path / "link")) == found
-        with opened_folder(point) as fd:
-            assert mount_id(fd) == found.identifier
-    assert mount_of(str(tmp_path / "two words\\")) == before
+def test_the_kinds_are_the_kernels_numbers(tmp_path: Path) -> None:
+    with mounted(tmp_path / "share", "size=1m") as point, opened_folder(point) as fd:
+        assert file_system(fd) == TMPFS
+    fd = os.open("/proc/self", os.O_RDONLY)
+    assert file_system(fd) == 0x9FA0  # procfs
+    os.close(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file_system(fd)
 
 
 def test_one_mount_after_another_at_the_same_place_can_be_told_apart(tmp_path: Path) -> None:
     seen = set()
     with mounted(tmp_path / "share", "size=1m") as point:
-        seen.add(mount_of(str(point)))
-        with mounted(point, "size=1m"):
-            seen.add(mount_of(str(point)))
+        with opened_folder(point) as fd:
+            seen.add(mount_id(fd))
+        with mounted(point, "size=1m"), opened_folder(point) as fd:
+            seen.add(mount_id(fd))
     assert len(seen) == 2
 
 
@@ -98,17 +64,6 @@ def test_a_mount_point_is_told_from_a_folder(tmp_path: Path) -> None:
         fd = os.open(tmp_path / "link", os.O_RDONLY | os.O_DIRECTORY)
         assert is_mount_point(fd)
         os.close(fd)
-
-
-def test_odd_names_of_other_mounts_are_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    odd = b"/media/\xff\xc3\xbc\r\x1b\x85"
-    line = b"40 22 0:60 / " + odd + b" rw - vfat /dev/sdf1 rw,label=- -\n"
-    (tmp_path / "mountinfo").write_bytes(TABLE[0].encode() + line)
-    monkeypatch.setattr(mounts, "MOUNTINFO", str(tmp_path / "mountinfo"))
-    assert mount_of("/srv") == Mount(22, "/", "ext4")
-    assert mount_of(os.fsdecode(odd + b"/a")) == Mount(40, os.fsdecode(odd), "vfat")
 
 
 @contextmanager
@@ -132,4 +87,5 @@ def test_a_bind_mount_on_the_same_file_system_counts_too(tmp_path: Path) -> None
         for path, answer in ((point, True), (point / "below", False), (source, False)):
             with opened_folder(path) as fd:
                 assert is_mount_point(fd) is answer
-        assert mount_of(str(point / "below")) != mount_of(str(source))
+        with opened_folder(point / "below") as here, opened_folder(source) as there:
+            assert mount_id(here) != mount_id(there)

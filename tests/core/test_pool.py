@@ -1,13 +1,15 @@
 """The workers: every candidate gets its verdict, no failure ends a thread."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.core.factories import PATIENCE, Clock
-from watcher.backlog import Backlog, Candidate, Priority
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate, Priority
 from watcher.outcomes import Gone, Outcome
 from watcher.pool import Pool, Way
 from watcher.share import Share
@@ -157,3 +159,86 @@ def test_a_worker_that_hangs_is_counted_and_holds_up_nothing(backlog: Backlog) -
     release.set()
     assert pool.join(PATIENCE) == 0
     assert sorted(verdicts.outcomes) == ["hang.jpg", "other.jpg"]
+
+
+# Shares that hang
+
+HUNG = Share("/hung")
+
+
+class Holding:
+    """A way on which whatever is on the share that hangs is held until it is let go."""
+
+    def __init__(self, count: int) -> None:
+        self.let_go = threading.Event()
+        self._all_held = threading.Barrier(count + 1, timeout=PATIENCE)
+
+    def __call__(self, candidate: Candidate) -> Outcome:
+        if candidate.share is HUNG:
+            self._all_held.wait()
+            self.let_go.wait(PATIENCE)
+        return Gone()
+
+    def hold(self, backlog: Backlog) -> None:
+        for number in range(self._all_held.parties - 1):
+            assert backlog.put(HUNG, f"hung{number}.jpg", Priority.BACKLOG, timeout=PATIENCE)
+        self._all_held.wait()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("stuck", [1, COUNT])
+def test_workers_that_a_share_holds_are_replaced_and_end_when_they_are_let_go(
+    backlog: Backlog, stuck: int
+) -> None:
+    way = Holding(stuck)
+    pool, verdicts, ways = started(backlog, way)
+    wait_until(lambda: ways.open == COUNT)
+    way.hold(backlog)
+    pool.replace(HUNG)
+    wait_until(lambda: ways.open == COUNT + stuck)
+    put(backlog, "other.jpg")
+    assert verdicts.came(1)
+    assert verdicts.outcomes == ["other.jpg"]
+    way.let_go.set()
+    assert verdicts.came(1 + stuck)
+    wait_until(lambda: ways.open == COUNT)  # no more than there were
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+    assert len(ways.makers) == COUNT + stuck
+
+
+def test_the_end_does_not_wait_for_a_worker_that_was_replaced(backlog: Backlog) -> None:
+    way = Holding(COUNT)
+    pool, _, ways = started(backlog, way)
+    way.hold(backlog)
+    pool.replace(HUNG)
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+    assert ways.open == COUNT  # the old ones are still held
+    way.let_go.set()
+    wait_until(lambda: ways.open == 0)
+
+
+def test_a_worker_is_replaced_once_and_only_for_the_share_that_holds_it(
+    backlog: Backlog,
+) -> None:
+    way = Holding(2)
+    pool, _, ways = started(backlog, way)
+    wait_until(lambda: ways.open == COUNT)
+    way.hold(backlog)
+    pool.replace(SHARE)
+    assert len(ways.makers) == COUNT
+    for _ in range(3):
+        pool.replace(HUNG)
+    wait_until(lambda: ways.open == COUNT + 2)
+    assert len(ways.makers) == COUNT + 2
+    way.let_go.set()
+    backlog.close()
+    assert pool.join(PATIENCE) == 0
+    wait_until(lambda: ways.open == 0)

@@ -555,6 +555,35 @@ def test_what_a_kill_left_behind_or_somebody_planted_is_cleared_by_the_next_writ
     assert (outside.read_bytes() if outside.exists() else None) == before
 
 
+@pytest.mark.parametrize("kind", ["sidecar", "note"])
+def test_a_folder_planted_under_the_temporary_name_keeps_no_record_from_being_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    record_file = desk.sidecar if kind == "sidecar" else desk.note
+    left = desk.folder / record._temporary(record_file.name)
+    left.mkdir()
+    (left / "somebody's").write_text("file")
+    write = desk.write_sidecar if kind == "sidecar" else desk.write_note
+    names: list[str] = []
+    open_new = record._open_new
+
+    def noting_names(name: str, folder: int) -> tuple[int, str]:
+        fd, name = open_new(name, folder)
+        names.append(name)
+        return fd, name
+
+    monkeypatch.setattr(record, "_open_new", noting_names)
+    for _ in range(2):
+        write()
+        assert desk.state() == ("uploaded" if kind == "sidecar" else "rejected")
+        assert desk.names == {NAME, record_file.name, left.name}
+    assert all(Ignores().file(name) is not None for name in names)
+    assert len(set(names)) == 2
+    (desk.remove_sidecar if kind == "sidecar" else desk.remove_note)()
+    assert desk.names == {NAME, left.name}
+    assert [path.name for path in left.iterdir()] == ["somebody's"]
+
+
 def test_a_file_system_that_refuses_modes_still_takes_records(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

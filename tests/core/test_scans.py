@@ -109,3 +109,22 @@ def test_all_is_well_if_every_share_was_scanned_whole_without_rejects(
     assert desk.scans.rejected == scan.rejected
     desk.said(ScanSummary(), desk.mirrored)
     assert desk.scans.all_well
+
+
+def test_too_few_watches_are_a_condition_until_there_are_enough(desk: Desk) -> None:
+    assert "condition_raised" in desk.said(ScanSummary(unwatched="inotify watch limit reached"))
+    assert desk.conditions.holds("watch_limit", desk.share.root)
+    assert not desk.said(ScanSummary(unwatched="still", full=False)).count("condition_raised")
+    assert "condition_cleared" in desk.said(ScanSummary(full=False))
+
+
+def test_a_look_through_changes_no_totals_and_tells_an_unreadable_folder_once(desk: Desk) -> None:
+    desk.said(ScanSummary(recorded=5))
+    locked = ScanSummary(full=False, unreadable={"locked": "why"}, candidates=3)
+    assert desk.said(locked) == ["failed", "rescan"]
+    assert desk.log.entries[-1]["log_level"] == "debug"
+    assert desk.said(locked) == ["rescan"]
+    assert desk.scans.recorded == 5
+    assert not desk.scans.all_well
+    desk.said(ScanSummary(full=False))
+    assert desk.scans.all_well

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.factories import PROPERTY, ROOT, Clock
+from watcher import settling
 from watcher.outcomes import Stamp
 from watcher.settling import (
     HOLED,
@@ -299,3 +300,15 @@ def test_a_descriptor_that_is_no_file_is_an_error() -> None:
     os.close(fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         writers(fd)
+
+
+def test_on_a_network_share_the_kernels_answer_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "is_announced", lambda _: False)
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"x")
+    fd = os.open(file, os.O_RDONLY)
+    with file.open("ab"):
+        assert writers(fd) == "unknown"
+    os.close(fd)

@@ -7,7 +7,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from watcher.backlog import Backlog, Candidate, Priority
+from watcher.backlog import Backlog
+from watcher.candidate import Candidate, Priority
 from watcher.conditions import Conditions
 from watcher.disposition import Disposition
 from watcher.errors import (

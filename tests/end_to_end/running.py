@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,10 +77,11 @@ class Installation:
         return self.call("run", "--once")
 
     @contextlib.contextmanager
-    def daemon(self) -> Iterator["Running"]:
-        """`run`, ready to be dropped on; killed at the end if the test did not stop it."""
+    def daemon(self, under: Sequence[str] = ()) -> Iterator["Running"]:
+        """`run`, ready to be dropped on; killed at the end if the test did not stop it. `under` is
+        a command that runs it."""
         process = subprocess.Popen(
-            self.command("run"), env=self.environment, stderr=subprocess.PIPE, text=True
+            [*under, *self.command("run")], env=self.environment, stderr=subprocess.PIPE, text=True
         )
         with process, Running(process) as running:
             running.wait_for("rescan")

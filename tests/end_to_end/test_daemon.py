@@ -132,8 +132,10 @@ def test_a_renamed_image_keeps_its_sidecar_and_is_not_sent_again(
 ) -> None:
     path = installed.drop("in/IMG.jpg", picture())
     daemon.wait_for("uploaded")
+    asked = len(installed.service.requests)
     path.rename(installed.share / "renamed.jpg")
-    daemon.wait_for("already_known", path="renamed.jpg")
+    daemon.wait_for("already_known", path="renamed.jpg", reason="renamed")
+    assert len(installed.service.requests) == asked
     assert check(installed.share) == 1
     installed.drop("last.jpg", picture(2))  # by the time that it is through, so is the old name
     daemon.wait_for("uploaded", path="last.jpg")
@@ -198,19 +200,6 @@ def test_a_polled_share_is_taken_in_without_events(installed: Installation) -> N
         daemon.wait_for("uploaded", path="a/b.jpg")
 
 
-def test_a_share_that_is_deleted_and_made_again_is_watched_again(
-    installed: Installation,
-) -> None:
-    installed.configure(share="poll_seconds = 0.2")
-    with installed.daemon() as daemon:
-        installed.share.rmdir()
-        daemon.wait_for("condition_raised", condition="share_gone")
-        installed.share.mkdir()
-        daemon.wait_for("condition_cleared", condition="share_gone")
-        installed.drop("in/IMG.jpg", picture())
-        daemon.wait_for("uploaded", path="in/IMG.jpg")
-
-
 def test_links_fifos_and_sockets_are_not_candidates(
     installed: Installation, daemon: Running, tmp_path: Path
 ) -> None:
@@ -254,7 +243,7 @@ def test_a_name_too_long_for_a_sidecar_is_told(installed: Installation, daemon: 
 
 
 def test_a_rejection_that_can_have_no_note_is_told_once(installed: Installation) -> None:
-    installed.configure(share='watch = "poll"\npoll_seconds = 0.1')
+    installed.configure(share='watch = "poll"\nrescan_seconds = 0.1')
     installed.drop("x" * 251 + ".jpg", picture())
     installed.drop("IMG.png", REJECTED["broken.png"][0])
     installed.drop("IMG.png.rejected.txt", b"my own words")
@@ -272,24 +261,6 @@ def test_sigterm_finishes_what_is_in_flight(installed: Installation, daemon: Run
     assert daemon.stop() == 0
     daemon.wait_for("stopped", unfinished=0)
     assert check(installed.share) == installed.service.counters["POST /upload"]
-
-
-def test_after_kill_9_nothing_is_lost_and_nothing_sent_twice(installed: Installation) -> None:
-    dropped = {}
-    for kills in range(6):
-        for number in range(20):
-            name = f"{kills}/{number}.jpg"
-            dropped[name] = picture(kills * 100 + number)
-            installed.drop(name, dropped[name])
-        with installed.daemon() as daemon:
-            daemon.wait_for("uploaded", times=1 + kills)
-            daemon.kill()
-    assert installed.once().code == 0
-    assert check(installed.share) == len(dropped)
-    assert {
-        name: stored.count for name, stored in installed.service.uploads.items()
-    } == dict.fromkeys(hashes(dropped), 1)
-    assert not list(installed.share.rglob(".autoretouch-*"))
 
 
 def test_a_second_signal_ends_it_at_once(installed: Installation, daemon: Running) -> None:

@@ -167,7 +167,7 @@ def test_a_dry_run_touches_and_sends_nothing(installed: Installation) -> None:
 
 
 def test_an_interrupted_copy_is_rejected_only_after_its_time(installed: Installation) -> None:
-    installed.configure(incomplete=1.0)
+    installed.configure(incomplete=3.0)
     installed.drop("IMG.jpg", picture()[:-40])
     result = installed.once()
     assert [e["reason"] for e in result.named("deferred")] == ["incomplete"]

@@ -1,0 +1,60 @@
+"""One path on its way, and what is known of it so far."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from watcher.inspection import Image
+from watcher.outcomes import Stamp
+from watcher.settling import Observation
+from watcher.share import Share
+
+
+class Priority(IntEnum):
+    """What is taken first."""
+
+    FRESH = 0  # dropped while we watch: somebody waits for it
+    BACKLOG = 1  # found by a scan, never recorded
+    RECHECK = 2  # has a record that is not current, or failed before
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """What an earlier attempt found out about the content that had this stamp."""
+
+    stamp: Stamp
+    image: Image
+    sha256: str
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One path on its way. Whoever holds it (the backlog under its lock, or the one worker that
+    took it) owns it."""
+
+    share: Share
+    path: str
+    priority: Priority
+    seen: Observation | None = None
+    hashed: Hashed | None = None
+    attempts: int = 0
+    """Failed attempts in a row."""
+    passes: int | None = None
+    """How often the service had answered well when this file first failed for its sake."""
+    probe: bool = False
+    """It was let through a closed gate and must be given back to it."""
+    vanished: bool = False
+    """The file was seen to be deleted or moved away: if it is not there, its record goes."""
+    moved_from: str | None = None
+    """The path that it was seen to have before: that one's record follows it, or goes."""
+    intact: bool = False
+    """Nothing is known to have happened to its content before, at or since that rename."""
+    said: str = ""
+    """Why it waits, as last said in the log."""
+    due: float | None = field(default=None, repr=False)
+    """Steady time before which it is not taken; None if it is not waiting for a time."""
+    held: bool = field(default=False, repr=False)
+    """A worker has it."""
+    dropped: bool = field(default=False, repr=False)
+    """The backlog has it no more."""
+    touched: float | None = field(default=None, repr=False)
+    """Something happened to the path while a worker had it: when to look again."""

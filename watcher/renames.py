@@ -1,0 +1,35 @@
+"""What becomes of the record at a path that a file has left, as far as that was seen.
+
+Nothing is ever concluded from absence alone: these are called for a deletion or a rename that the
+kernel announced.
+"""
+
+from contextlib import suppress
+
+from watcher.outcomes import Stamp
+from watcher.record import claimed_before, remove_note, remove_sidecar
+from watcher.share import Share
+from watcher.sidecar import ForeignRecord
+from watcher.tree import NotThere, is_free, split
+
+
+def former_claim(share: Share, former: str, stamp: Stamp) -> str | None:
+    """The hash that the sidecar at a file's `former` path claims for a file of this modification
+    time; None if there is none, or something has that path again."""
+    folder, name = split(former)
+    with suppress(NotThere, ForeignRecord), share.tree.folder(folder) as images:
+        if is_free(name, images):
+            with share.records(folder, images) as records:
+                return None if records is None else claimed_before(stamp, name, records)
+    return None
+
+
+def forget(share: Share, path: str) -> None:
+    """Takes the record of `path` away if no file is there any more."""
+    folder, name = split(path)
+    with suppress(NotThere), share.tree.folder(folder) as images:
+        if is_free(name, images):
+            with share.records(folder, images) as records:
+                if records is not None:
+                    remove_sidecar(name, records)
+                    remove_note(name, records)
