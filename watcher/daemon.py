@@ -99,7 +99,7 @@ class Daemon:
             shares=[intake.share.root for intake in self._intakes],
         )
         self._pool.start()
-        _thread("clock", self._backlog.keep_time)
+        self._start_clock()
         for intake in self._intakes:
             self._begin(intake)
 
@@ -113,6 +113,9 @@ class Daemon:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+
+    def _start_clock(self) -> None:
+        self._clock = _thread("clock", self._backlog.keep_time)
 
     def _begin(self, intake: Intake) -> None:
         work = intake.run_once if self._once else intake.run
@@ -136,6 +139,8 @@ class Daemon:
             if self._once and self._nothing_left():
                 self._show()  # the last file may have ended since
                 return
+            if not self._clock.is_alive():
+                self._start_clock()
             for intake, thread in tuple(self._threads.items()):
                 if thread.is_alive():
                     self._hangs.look(intake)

@@ -1,10 +1,9 @@
 """One share's intake: its events and its scans, into the backlog.
 
-One thread a share does all that touches the share here. It looks every second whether the share is
-still the one that it watches and whether events still come, and arms itself anew if not. It scans
-at the start, when the timer says so, in each folder that appears, and whenever events may have been
-lost. Where the kernel announces nothing, or not all, scans are the only source, every
-`poll_seconds`; between two full ones they pass over folders in which nothing changed.
+One thread a share looks every second whether it is still the share that is watched. It scans at the
+start, when the timer says so, in each folder that appears, and whenever events may have been lost.
+Where the kernel announces nothing, or not all, scans are the only source, every `poll_seconds`;
+between two full ones they pass over folders in which nothing changed.
 """
 
 import os
@@ -33,19 +32,18 @@ DOOR_SECONDS = 0.2
 
 @dataclass(slots=True)
 class ScanSummary:
-    """What one scan of a whole share met: files by what their record said, folders that could not
-    be listed (with why), and the trouble that ended it early, if any."""
+    """What one scan of a whole share met: files by what their record said (`bytes` are those of the
+    candidates), folders that could not be listed (with why), and the trouble that ended it early,
+    if any. A scan that is not `full` listed only folders with changes."""
 
     recorded: int = 0
     rejected: int = 0
     candidates: int = 0
     bytes: int = 0
-    """Bytes of the candidates."""
     unreadable: dict[str, str] = field(default_factory=dict)
     trouble: ShareTrouble | None = None
     seconds: float = 0.0
     full: bool = True
-    """Whether every folder was listed, or only those with changes."""
     unwatched: str = ""
     """Why not every folder can be watched, if it should be."""
 
@@ -139,10 +137,10 @@ class Intake:
     def overflowed(self) -> None:
         """Events were lost, or found no room: only a scan of the whole share can tell."""
         with self._wake:
-            self._dirty = True
-            self._sure = False
+            self._dirty, was_sure, self._sure = True, self._sure, False
             self._wake.notify()
-        self._backlog.doubt(self.share)
+        if was_sure:
+            self._backlog.doubt(self.share)
 
     # The intake's own thread.
 
@@ -158,7 +156,7 @@ class Intake:
     def run_once(self) -> None:
         """One scan of the whole share."""
         self._look_due = float("inf")
-        self._scan("")
+        self._scan()
 
     def stop(self) -> None:
         """Ends a scan that is under way and the thread after it."""
@@ -178,7 +176,7 @@ class Intake:
             return not self._stopping
 
     def _look(self) -> bool:
-        """Whether the share is there and still the same; looked at now and then."""
+        """Whether the share is there and still the same."""
         now = self.beat = self._clock()
         if now >= self._look_due:
             self._look_due = now + LOOK_SECONDS
@@ -209,8 +207,11 @@ class Intake:
                     self.overflowed()
                 elif file.state in {"none", "stale"}:
                     self._offer(file.path)
+            well = self._often or self._watch.complete
         except ShareTrouble:
-            self.overflowed()  # the scan of the whole share says what is wrong
+            well = False
+        if not well:  # no watch was left, or worse: the scan of the whole share says what
+            self.overflowed()
         return True
 
     def _scan_if_due(self) -> None:
@@ -222,25 +223,24 @@ class Intake:
             self._dirty = False
             if full:
                 self._appeared.clear()
-        well = self._scan("", full=full)
+        well = self._scan(full=full)
         if full:
             with self._wake:
                 self._sure = well and not self._dirty and not self._often
 
-    def _scan(self, below: str, *, full: bool = True) -> bool:
+    def _scan(self, *, full: bool = True) -> bool:
         """One scan; whether it was whole."""
         summary, started = ScanSummary(full=full), self._clock()
         self._full = full
         self._watch.scan_begins()
         try:
-            for file in scan(self.share, below, visitor=self):
+            for file in scan(self.share, visitor=self):
                 self._take_in(file, summary)
         except _Interrupted:
             return False
         except ShareTrouble as error:
             summary.trouble = error
-        now = self._clock()
-        summary.seconds = now - started
+        summary.seconds = (now := self._clock()) - started
         summary.unwatched = self._watch.shortage
         self._often = bool(summary.unreadable) or not self._watch.complete
         if summary.trouble is not None:
