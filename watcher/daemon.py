@@ -115,7 +115,7 @@ class Daemon:
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
 
     def _start_clock(self) -> None:
-        self._clock = _thread("clock", self._backlog.keep_time)
+        self._clock = _thread("clock", partial(self._told, self._backlog.keep_time))
 
     def _begin(self, intake: Intake) -> None:
         work = intake.run_once if self._once else intake.run

@@ -78,9 +78,8 @@ def scan(
     while folders:
         folder = folders.pop()
         try:
-            with share.tree.folder(folder) as fd:
-                with translated(folder):
-                    status = os.fstat(fd)
+            with share.tree.folder(folder) as fd, translated(folder):
+                status = os.fstat(fd)
                 inside = visitor.enter(folder, fd, status)
             if inside is None:
                 listed: list[str] = []

@@ -7,11 +7,10 @@ run out; the thread that reads events can be dead. So all of that is looked at, 
 import os
 from typing import NamedTuple
 
-from watcher.errors import ShareTrouble
+from watcher.errors import ShareGone, ShareTrouble
 from watcher.mounts import is_announced, keeps_times, mount_id
 from watcher.observer import Hints, Observer
 from watcher.share import Share
-from watcher.tree import translated
 
 
 class _Root(NamedTuple):
@@ -66,11 +65,14 @@ class Watch:
             observer.stop(1.0)
 
     def _enter(self) -> _Root:
-        with self._share.tree.folder("") as fd, translated(self._share.root):
-            status = os.fstat(fd)
-            # A server that is gone may let us in from what the kernel remembers; this asks it.
-            self.keeps_times, self._unannounced = keeps_times(fd), not is_announced(fd)
-            return _Root(mount_id(fd), status.st_dev, status.st_ino)
+        try:
+            with self._share.tree.folder("") as fd:
+                status = os.fstat(fd)
+                # A server that is gone may let us in from what the kernel remembers; this asks it.
+                self.keeps_times, self._unannounced = keeps_times(fd), not is_announced(fd)
+                return _Root(mount_id(fd), status.st_dev, status.st_ino)
+        except OSError as error:
+            raise ShareGone(f"the file system answers: {error.strerror}") from error
 
     def _arm(self, root: _Root) -> None:
         self._root, self._devices, self._foreign = root, {root.device}, False
