@@ -6,6 +6,7 @@ Only the wiring (`daemon`) and the command line know it; everybody else is hande
 import ipaddress
 import os
 import re
+import threading
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -86,6 +87,9 @@ def _sidecars(place: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_secure_url)]
+ANSWER_SECONDS = 3.0
+"""How long a share's file server may take to say where the share's path leads."""
+
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 
 
@@ -179,9 +183,10 @@ class Settings(BaseSettings):
     def _shares_apart(self) -> Self:
         folders = [("share", share.path) for share in self.share]
         folders += [("sidecars", s.sidecars) for s in self.share if s.sidecars != "beside"]
+        real = {path: _real(path) for _, path in folders}
         for index, (kind, path) in enumerate(folders):
             for other_kind, other in folders[:index]:
-                if _inside(path, other) or _inside(other, path):
+                if _inside(real[path], real[other]) or _inside(real[other], real[path]):
                     raise ValueError(
                         f"{other_kind} {other!a} and {kind} {path!a} are the same or one inside "
                         "the other; give each a folder of its own"
@@ -190,7 +195,17 @@ class Settings(BaseSettings):
 
 
 def _inside(path: str, other: str) -> bool:
-    return (os.path.realpath(path) + "/").startswith(os.path.realpath(other).rstrip("/") + "/")
+    return (path + "/").startswith(other.rstrip("/") + "/")
+
+
+def _real(path: str) -> str:
+    """Where a path leads; as it is written if a file server on the way does not answer: that is one
+    share's trouble and must not hold up the others."""
+    answer: list[str] = []
+    asking = threading.Thread(target=lambda: answer.append(os.path.realpath(path)), daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    return answer[0] if answer else os.path.normpath(path)
 
 
 def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
