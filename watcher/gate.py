@@ -84,7 +84,7 @@ class Gate:
         """One was answered well."""
         with self._lock:
             self.passes += 1
-            self._probes -= probe
+            self._probes = max(0, self._probes - probe)
             self._failing.clear()
             self._failures = 0
             self._closed_since = None
@@ -95,7 +95,7 @@ class Gate:
     def failed(self, who: Hashable, *, probe: bool, at_least: float | None = None) -> None:
         """One failed for the service's sake; `at_least` is what it asked to be left alone for."""
         with self._lock:
-            self._probes -= probe
+            self._probes = max(0, self._probes - probe)
             self._failing.add(who)
             if len(self._failing) >= IN_A_ROW or self._state == "closed":
                 self._close(probe=probe, at_least=at_least)
@@ -103,13 +103,13 @@ class Gate:
     def shut(self, *, probe: bool) -> None:
         """One failed in a way that all others would, too: a token or a right is missing."""
         with self._lock:
-            self._probes -= probe
+            self._probes = max(0, self._probes - probe)
             self._close(probe=probe, at_least=None)
 
     def unused(self) -> None:
         """A probe came to its end without asking."""
         with self._lock:
-            self._probes -= 1
+            self._probes = max(0, self._probes - 1)
             if self._state == "recovering":
                 self._allowed += 1
 

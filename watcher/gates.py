@@ -41,6 +41,12 @@ class Gates:
         candidate.probe = admitted == "probe"
         return admitted != "nobody"
 
+    def abandon(self, candidate: Candidate) -> None:
+        """A dead file server holds this candidate: if it was to probe, another one may."""
+        if candidate.probe:
+            candidate.probe = False
+            self.of(candidate).unused()
+
     def any_closed(self) -> bool:
         """Whether anything is held for the service's sake."""
         return any(gate.state == "closed" for gate in tuple(self._gates.values()))

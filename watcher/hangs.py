@@ -4,9 +4,10 @@ A call on such a share never returns and cannot be interrupted, so nobody waits 
 candidates are dropped, the workers that it holds are replaced, and it is scanned when it answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from watcher.backlog import Backlog
+from watcher.candidate import Candidate
 from watcher.conditions import Conditions
 from watcher.intake import Intake
 from watcher.pool import Pool
@@ -18,7 +19,8 @@ HUNG_SECONDS = 10.0
 class Hangs:
     """Owned by the main thread, which asks now and then.
 
-    `abandon` are told the identity of each thread that is given up, to take back what it holds.
+    `abandon` is told the identity of each thread that is given up and the candidate that it has, to
+    take back what they hold.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class Hangs:
         pool: Pool,
         conditions: Conditions,
         clock: Callable[[], float],
-        abandon: Sequence[Callable[[int], None]] = (),
+        abandon: Callable[[int, Candidate], None] = lambda _, __: None,
         hung_seconds: float = HUNG_SECONDS,
     ) -> None:
         self._backlog = backlog
@@ -47,9 +49,8 @@ class Hangs:
         elif not silent and intake in self._hung:
             self._ends(intake)
         if silent:  # again and again: a worker may just have been taking a candidate
-            for thread in self._pool.replace(intake.share):
-                for abandon in self._abandon:
-                    abandon(thread)
+            for thread, candidate in self._pool.replace(intake.share):
+                self._abandon(thread, candidate)
 
     def hung(self, intake: Intake) -> bool:
         """Whether it was found to hang."""

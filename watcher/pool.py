@@ -65,15 +65,19 @@ class Pool:
         self._threads.add(thread)
         thread.start()
 
-    def replace(self, share: Share) -> list[int]:
+    def replace(self, share: Share) -> list[tuple[int, Candidate]]:
         """Puts new workers in the place of those that a share holds which does not answer; the
-        identities of their threads. An old one ends when it is let go."""
+        identities of their threads and what they have. An old one ends when it is let go."""
         with self._lock:
-            stuck = [t for t, c in self._busy.items() if c.share is share and t in self._threads]
+            stuck = {
+                thread: candidate
+                for thread, candidate in self._busy.items()
+                if candidate.share is share and thread in self._threads
+            }
             self._threads.difference_update(stuck)
             for _ in stuck:
                 self._start_one()
-        return [thread.ident for thread in stuck if thread.ident is not None]
+        return [(thread.ident or 0, candidate) for thread, candidate in stuck.items()]
 
     def join(self, seconds: float) -> int:
         """Waits until all workers are done, all together at most `seconds`; how many are not.

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from watcher import __version__
 from watcher.backlog import Backlog
+from watcher.candidate import Candidate
 from watcher.claims import Claims
 from watcher.conditions import Conditions
 from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
@@ -95,6 +96,12 @@ def build(
             ),
         ),
     )
+
+    def give_up(thread: int, candidate: Candidate) -> None:
+        claims.abandon(thread)
+        places.abandon(thread)
+        gates.abandon(candidate)
+
     return Daemon(
         intakes=tuple(
             Intake(
@@ -117,7 +124,7 @@ def build(
             pool=pool,
             conditions=conditions,
             clock=time.monotonic,
-            abandon=(claims.abandon, places.abandon),
+            abandon=give_up,
         ),
         log=log,
         display=_display(shares) if once else Nothing(),

@@ -1,10 +1,15 @@
 """The gate: an outage costs the service little, recovery does not run it over."""
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.core.factories import Clock, a_candidate, a_share
+from watcher.backlog import Backlog
 from watcher.gate import IN_A_ROW, LONGEST_ASKED_SECONDS, LONGEST_PROBE_SECONDS, Gate
+from watcher.gates import Gates
 
 
 class Time:
@@ -174,3 +179,19 @@ class Outage(RuleBasedStateMachine):
 
 
 TestOutage = Outage.TestCase
+
+
+def test_a_probe_that_a_dead_file_server_holds_is_given_up_once(tmp_path: Path) -> None:
+    backlog = Backlog(clock=Clock())
+    clock = Clock()
+    gates = Gates(backlog, clock=clock, chance=lambda: 0.0)
+    candidate = a_candidate(backlog, a_share(tmp_path / "share"))
+    gate = gates.of(candidate)
+    gate.shut(probe=False)
+    clock.advance(3600)
+    assert gates.admits(candidate)
+    assert not gate.places()
+    gates.abandon(candidate)
+    assert gate.places() == 1
+    gate.unused()  # the worker was just coming back
+    assert gate.places() == 1
