@@ -6,6 +6,6 @@ ruff format --check .
 ruff check .
 mypy
 coverage erase
-coverage run -m pytest -n 2 "$@"
+coverage run -m pytest -n 4 "$@"
 coverage combine --quiet
 coverage report

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import resource
+import select
 import signal
 import struct
 import subprocess
@@ -89,9 +90,11 @@ class FuseShare:
         """Let every access from now on wait, until `go_on` or the end.
 
         The server dies after `at_most` seconds: no signal but SIGKILL reaches a thread that waits,
-        so a test that itself waited for the share could not even be ended by its time limit.
+        so a test that itself waited for the share could not even be ended by its time limit. It
+        stops between two requests: from one that a server has taken, and from the FLUSH of a file
+        that is closed, Linux lets not even SIGKILL free a process.
         """
-        self._server.send_signal(signal.SIGSTOP)
+        self._server.send_signal(signal.SIGUSR1)
         state = os.waitid(os.P_PID, self._server.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         if state is None or state.si_code != os.CLD_STOPPED:
             raise RuntimeError("the server of the share is dead and cannot hang")
@@ -168,15 +171,19 @@ class _Server:
             28: self._list,
             29: self._release,  # RELEASEDIR
             35: self._create,
-            # FSYNC, FLUSH, FSYNCDIR, ACCESS, INTERRUPT
-            **dict.fromkeys((20, 25, 30, 34, 36), lambda _, __: None),
+            # FSYNC, FSYNCDIR, ACCESS, INTERRUPT; FLUSH is refused, so the kernel asks no more
+            **dict.fromkeys((20, 30, 34, 36), lambda _, __: None),
             42: lambda _, data: self._forget(data[8:]),  # BATCH_FORGET
             45: lambda node, data: self._rename(node, data[:16], data[16:]),  # RENAME2
         }
 
     def serve(self) -> None:
-        """Answer until the share is unmounted."""
+        """Answer until the share is unmounted; stop at SIGUSR1, never within a request."""
+        signal.signal(signal.SIGUSR1, lambda _, __: os.kill(os.getpid(), signal.SIGSTOP))
         while True:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+            select.select([self._device], [], [])
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
             try:
                 request = os.read(self._device, _MAX_WRITE + 4096)
             except FileNotFoundError:  # the request was withdrawn

@@ -209,13 +209,13 @@ def test_a_share_that_hangs_at_the_start_does_not_hold_up_the_others(
 
 @needs_fuse
 def test_a_share_that_hangs_does_not_hold_up_the_exit(installed: Installation) -> None:
-    # An empty one: a file that is open while a FUSE server hangs cannot be closed by anybody, not
-    # even by the end of its process (the kernel insists on FUSE_FLUSH).
     second_share(installed)
     behind = installed.folder / "behind"
     behind.mkdir()
     with FuseShare(installed.share, behind) as server, installed.daemon() as daemon:
-        daemon.wait_for("rescan", share=str(installed.share))
+        for number in range(50):
+            (behind / f"{number}.jpg").write_bytes(picture(number))
+        daemon.wait_for("uploaded", share=str(installed.share))
         server.hang()
         daemon.wait_for("condition_raised", condition="share_hung")
         assert daemon.stop() == 0

@@ -7,7 +7,7 @@ import pytest
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation
 from tests.end_to_end.test_once import check, fill
-from watcher.sandbox import Fault, faults
+from watcher.sandbox import Fault, Sandbox, faults
 
 TRANSIENT: list[Fault] = [
     *(faults.Status(status) for status in (408, 425, 429, 500, 502, 503, 504, 418)),
@@ -117,6 +117,10 @@ def test_an_outage_is_one_condition_that_clears_by_itself(installed: Installatio
         assert len(daemon.named("condition_raised")) == 1
 
 
+def asked(service: Sandbox) -> set[str]:
+    return {request.content_hash for request in service.requests}
+
+
 def test_requests_during_an_outage_are_few_and_fresh_drops_go_first_after_it(
     installed: Installation,
 ) -> None:
@@ -126,9 +130,11 @@ def test_requests_during_an_outage_are_few_and_fresh_drops_go_first_after_it(
     rule = installed.service.fault(faults.Status(503), path="/upload", times=None)
     with installed.daemon() as daemon:
         daemon.wait_for("condition_raised", condition="service_unavailable")
+        fresh = hashlib.sha256(picture(1000)).hexdigest()
         installed.drop("fresh.jpg", picture(1000))
         # What the workers had under way when it began, and then a probe now and then.
-        assert installed.service.wait_for(lambda: rule.hits >= 4 + 2, 30)
+        service = installed.service
+        assert service.wait_for(lambda: rule.hits >= 4 + 2 and fresh in asked(service), 30)
         installed.service.clear_faults()
         daemon.wait_until(lambda: len(daemon.named("uploaded")) == 151, "all of them")
     assert rule.hits <= 4 + 6
