@@ -6,6 +6,6 @@ ruff format --check .
 ruff check .
 mypy
 coverage erase
-coverage run -m pytest -n 4 "$@"
+coverage run -m pytest -n 4 --dist worksteal "$@"
 coverage combine --quiet
 coverage report

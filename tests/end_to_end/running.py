@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -155,11 +156,12 @@ class Running:
         return event
 
     def wait_until(self, predicate: Callable[[], Any], what: str) -> Any:
-        """What the predicate, asked after each line of the log, answered when it was true."""
+        """What the predicate answered when it was true; asked after each line, and now and then."""
+        ends = time.monotonic() + PATIENCE
         with self._news:
-            answer = self._news.wait_for(lambda: predicate() or self._ended, PATIENCE)
-            answer = predicate()
-            if not answer:
+            while not (answer := predicate()) and not self._ended and time.monotonic() < ends:
+                self._news.wait(0.1)
+            if not (answer := answer or predicate()):
                 log = "\n".join(map(str, [*self.events[-20:], *self.other_lines]))
                 raise AssertionError(f"never came: {what}; the log says:\n{log}")
             return answer
