@@ -60,15 +60,19 @@ ONLY = {
     "h11": ("connection wire", "the bytes on the wire are the business of two modules"),
     "daemon": ("wiring", "whoever else built one would wire it in another way"),
     "wiring": ("cli", "it knows everything, so nobody may know it"),
-    "settings": ("wiring cli", "all others take the values that they use"),
+    "settings": ("wiring access commands cli", "all others take the values that they use"),
+    "access": ("wiring commands cli", "like the settings that it reads"),
+    "commands": ("cli", "they are no part of the daemon"),
+    "settings_values": ("settings", "they are the types of the settings' values"),
     "settings_faults": ("settings", "they are the words of the settings' own errors"),
     "PIL": ("sandbox demo", "the hot path decodes no pixel, and the daemon runs without the extra"),
     "python_multipart": ("sandbox", "the daemon runs without the extra"),
     "sandbox": ("demo cli", "the daemon does not know that there is a stand-in"),
     "demo": ("cli", "it is no part of the daemon"),
-    "rich": ("progress demo cli", "what has no terminal needs no picture"),
+    "rich": ("progress demo cli commands", "what has no terminal needs no picture"),
+    "prometheus_client": ("metrics", "what is measured is told in one place"),
     "structlog": (
-        "conditions daemon disposition logs scans trouble wiring",
+        "conditions daemon disposition logs notify scans shift trouble wiring",
         "who logs is who decides: all others return or raise",
     ),
 }
@@ -76,6 +80,7 @@ ONLY = {
 NOTHING_OF_THE_SERVICE = "service connection wire tokens token_store journey httpx"
 WITHOUT = {
     "daemon": (NOTHING_OF_THE_SERVICE, "it starts and stops, whatever is done"),
+    "shift": (NOTHING_OF_THE_SERVICE, "it starts and stops, whatever is done"),
     "pool": (f"{NOTHING_OF_THE_SERVICE} inspection tree", "threads know no HTTP and no images"),
     "backlog": (NOTHING_OF_THE_SERVICE, "it orders paths, whatever becomes of them"),
     "intake": (NOTHING_OF_THE_SERVICE, "what there is does not depend on who takes it"),

@@ -256,6 +256,11 @@ class Backlog:
 
     # For those who watch.
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return any(self._ready)
+
     def __len__(self) -> int:
         """Candidates in it, the ones that workers hold included."""
         return len(self._entries)

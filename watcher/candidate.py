@@ -58,3 +58,11 @@ class Candidate:
     """The backlog has it no more."""
     touched: float | None = field(default=None, repr=False)
     """Something happened to the path while a worker had it: when to look again."""
+    size: int = field(default=0, repr=False)
+    """Bytes of the file that is on its way. This and `sent` others may read at any time."""
+    sent: int | None = field(default=None, repr=False)
+    """How many of them are sent, while it is sent."""
+
+    def on_sent(self, sent: int, size: int) -> None:
+        """So many of its bytes are sent."""
+        self.sent, self.size = sent, size

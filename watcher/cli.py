@@ -9,16 +9,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from watcher import __version__, logs
+from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
-from watcher.settings import load
+from watcher.settings import Settings, load
 
 if TYPE_CHECKING:
     from watcher.sign_in import Account
@@ -33,10 +33,33 @@ class Where:
     config: str | None
     state_dir: str
 
+    def settings(self) -> Settings:
+        """The effective configuration, as it is now; raises `ConfigurationError`."""
+        return load(self.config, {}, os.environ)
 
-@click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="The configuration file.")
-@click.option("--state-dir", metavar="DIR", help="Where the signed-in token is kept.")
+
+EXIT_CODES = (
+    "Exit codes: 0 all well; 1 some files were rejected or failed, or something is not well; 2 "
+    "usage; 77 login needed; 78 configuration."
+)
+
+
+@click.group(
+    context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="The configuration file; else /etc/autoretouch-watcher/config.toml, else "
+    "~/.config/autoretouch-watcher/config.toml.",
+)
+@click.option(
+    "--state-dir",
+    metavar="DIR",
+    help="Where the login is kept and the daemon tells how it is; else $STATE_DIRECTORY, else "
+    "~/.local/state/autoretouch-watcher.",
+)
 @click.version_option(__version__)
 @click.pass_context
 def cli(context: click.Context, config: str | None, state_dir: str | None) -> None:
@@ -58,19 +81,18 @@ def cli(context: click.Context, config: str | None, state_dir: str | None) -> No
 @click.pass_obj
 def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
-    from watcher.wiring import build  # noqa: PLC0415 - `--help` need not load it all
+    from watcher.published import Published  # noqa: PLC0415 - `--help` need not load it all
+    from watcher.wiring import build  # noqa: PLC0415 - as above
 
-    settings = load(where.config, {}, os.environ)
-    log = logs.configure(level=settings.log.level, form=settings.log.format)
     daemon = build(
-        settings,
+        where.settings,
         state_dir=where.state_dir,
         environ=os.environ,
-        log=log,
         once=once or dry_run,
         rehearsal=dry_run,
     )
-    return daemon.run()
+    with nullcontext() if dry_run else Published(where.state_dir).alone():
+        return daemon.run()
 
 
 @cli.command()
@@ -99,15 +121,113 @@ def logout(where: Where, *, only_here: bool) -> int:
 
 
 def _of_account(where: Where, command: "Callable[[Account], int]") -> int:
-    from watcher.wiring import account_of  # noqa: PLC0415 - as above
+    from watcher.access import account_of  # noqa: PLC0415 - as above
 
-    settings = load(where.config, {}, os.environ)
-    account = account_of(settings, state_dir=where.state_dir, environ=os.environ)
+    account = account_of(where.settings(), state_dir=where.state_dir, environ=os.environ)
     try:
         return command(account)
     except ServiceError as error:
         click.echo(f"autoretouch-watcher: {error}", err=True)
         return 1
+
+
+@cli.command()
+@click.option("--offline", is_flag=True, help="Leave the service out.")
+@click.pass_obj
+def check(where: Where, *, offline: bool) -> int:
+    """Look for what could be wrong before it is.
+
+    Configuration, login, organization, the service, each share, the kernel's limits: a line each,
+    with what was found and what to do. Sends no image. With --offline only a bad configuration
+    exits with other than 0.
+    """
+    from watcher.commands.check import run_check  # noqa: PLC0415 - as above
+
+    return run_check(
+        where.config,
+        state_dir=where.state_dir,
+        environ=os.environ,
+        offline=offline,
+        console=Console(highlight=False),
+    )
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--watch", is_flag=True, help="Show it anew every two seconds; Ctrl-C ends it.")
+@click.pass_obj
+def status(where: Where, *, as_json: bool, watch: bool) -> int:
+    """Show how far everything is.
+
+    The counts come from the shares, the rest from the daemon. Uploaded, rejected, waiting and
+    ignored add up to the images there. Exits with 1 if anything is rejected or not well.
+    """
+    from watcher.commands.status import run_status  # noqa: PLC0415 - as above
+
+    if as_json and watch:
+        raise click.UsageError("--json and --watch exclude each other.")
+    return run_status(where.settings(), state_dir=where.state_dir, as_json=as_json, watch=watch)
+
+
+@cli.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.pass_obj
+def explain(where: Where, paths: tuple[str, ...]) -> int:
+    """Say why a file is in the state that it is in.
+
+    Each rule and check in the order in which the daemon applies them, what it found, the verdict.
+    """
+    from watcher.commands.explain import run_explain  # noqa: PLC0415 - as above
+
+    return run_explain(where.settings(), paths, state_dir=where.state_dir)
+
+
+@cli.command()
+@click.option("--remote", is_flag=True, help="Ask the service for each, too; send what it lost.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.pass_obj
+def verify(where: Where, *, remote: bool, as_json: bool, paths: tuple[str, ...]) -> int:
+    """Hash every image again and compare with its sidecar.
+
+    Lists what does not match, and sidecars and notes that are orphaned, stale or not ours. PATH:
+    only these files and folders.
+    """
+    from watcher.commands.verify import run_verify  # noqa: PLC0415 - as above
+
+    return run_verify(
+        where.settings(),
+        paths,
+        state_dir=where.state_dir,
+        environ=os.environ,
+        remote=remote,
+        as_json=as_json,
+    )
+
+
+@cli.command()
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.pass_obj
+def retry(where: Where, paths: tuple[str, ...]) -> int:
+    """Have rejected files looked at again.
+
+    All of them, or those at or below PATH: takes their notes away.
+    """
+    from watcher.commands.retry import run_retry  # noqa: PLC0415 - as above
+
+    return run_retry(where.settings(), paths, state_dir=where.state_dir)
+
+
+@cli.command()
+@click.pass_obj
+def config(where: Where) -> int:
+    """Show the configuration in force, and where from.
+
+    As TOML, with the origin of each value beside it. No secret is shown.
+    """
+    from watcher.commands.config import run_config  # noqa: PLC0415 - as above
+
+    return run_config(where.config, state_dir=where.state_dir, environ=os.environ)
 
 
 @cli.command()
@@ -129,9 +249,10 @@ def demo() -> int:
     "--latency", type=click.FloatRange(0, 60), default=0.0, help="Seconds before each answer."
 )
 def sandbox(port: int, latency: float) -> int:
-    """Run a local stand-in for the service, strict about what is documented.
+    """Run a local stand-in for the service.
 
-    It prints what a configuration needs to be pointed at it, then each request; Ctrl-C ends it.
+    It is strict about what is documented, prints what a configuration needs to be pointed
+    at it, then each request; Ctrl-C ends it.
     """
     with _demo_extra():
         from watcher.sandbox import Sandbox  # noqa: PLC0415 - it needs the extra
@@ -162,7 +283,7 @@ def _demo_extra() -> Iterator[None]:
 def main() -> None:
     """The console script. Every error that is not a fault of this program is one clear text."""
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="autoretouch-watcher", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -177,7 +298,3 @@ def main() -> None:
     sys.stderr.flush()
     # Not `sys.exit`: a worker that a dead file server holds in the kernel would be waited for.
     os._exit(code or 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,9 @@ A condition has a name (fixed; the README lists them) and a place: a share, a fo
 """
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
@@ -38,20 +40,36 @@ REMEDIES: Mapping[Name, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One that holds: where, why, and since when (epoch seconds)."""
+
+    name: Name
+    place: str
+    reason: str
+    since: float
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return REMEDIES[self.name]
+
+
 class Conditions:
     """What holds at present. Thread-safe; its lock guards the table."""
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger, *, wall: Callable[[], float] = time.time) -> None:
         self._log = log
+        self._wall = wall
         self._lock = threading.Lock()
-        self._active: dict[tuple[Name, str], str] = {}
+        self._active: dict[tuple[Name, str], Condition] = {}
 
     def begin(self, name: Name, place: str, why: str) -> None:
         """The condition holds; logged only if it did not before."""
         with self._lock:
             if (name, place) in self._active:
                 return
-            self._active[name, place] = why
+            self._active[name, place] = Condition(name, place, why, self._wall())
         self._log.warning(
             "condition_raised", condition=name, place=place, reason=why, remedy=REMEDIES[name]
         )
@@ -68,3 +86,14 @@ class Conditions:
     def holds(self, name: Name, place: str = "") -> bool:
         """Whether it holds now."""
         return (name, place) in self._active
+
+    def end_all(self) -> None:
+        """Nothing holds any more, or it will be found anew."""
+        for condition in self.active:
+            self.end(condition.name, condition.place)
+
+    @property
+    def active(self) -> tuple[Condition, ...]:
+        """Those that hold now, the oldest first."""
+        with self._lock:
+            return tuple(self._active.values())

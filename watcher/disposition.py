@@ -4,6 +4,7 @@ Each file's end state is one event. What a failure means is in `trouble`.
 """
 
 import threading
+import time
 
 from structlog.typing import FilteringBoundLogger
 
@@ -26,7 +27,7 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.share import Share
-from watcher.tally import Tally
+from watcher.tally import LastUpload, Tally
 from watcher.trouble import Trouble, record_folder
 
 REMEMBERED = 10_000
@@ -114,7 +115,13 @@ class Disposition:
         details = {} if outcome.image is None else _of(outcome.image)
         if isinstance(outcome, AlreadyKnown) and outcome.how != "asked":
             details["reason"] = outcome.how
-        kind = "uploaded" if isinstance(outcome, Uploaded) else "already_known"
+        kind = "already_known"
+        if isinstance(outcome, Uploaded):
+            kind = "uploaded"
+            self._tally.last_upload = LastUpload(candidate.share.root, candidate.path, time.time())
+        # First it leaves the backlog: whoever reads the event and renames the file at once has
+        # renamed one with which all is done.
+        self._end(candidate, kind, size=outcome.size)
         self._say(candidate).info(
             kind,
             sha256=outcome.sha256,
@@ -122,7 +129,6 @@ class Disposition:
             seconds=round(seconds, 3),
             **details,
         )
-        self._end(candidate, kind, size=outcome.size)
 
     def _rehearsed(self, candidate: Candidate, would: Image | Rejected, size: int) -> None:
         match would:

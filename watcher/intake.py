@@ -83,7 +83,7 @@ class Intake:
         self._dirty = True
         self._stopping = False
         self._sure = False
-        self._watch = Watch(share, self)
+        self.watch = Watch(share, self)
         self._folders = Folders(trusted=False)
         self._often = False
         self._full = True
@@ -151,7 +151,7 @@ class Intake:
                 if self._look() and not self._scan_appeared():
                     self._scan_if_due()
         finally:
-            self._watch.end()
+            self.watch.end()
 
     def run_once(self) -> None:
         """One scan of the whole share."""
@@ -168,9 +168,9 @@ class Intake:
         """Waits until there is something to do or to look at; False to stop."""
         self.beat = self._clock()
         with self._wake:
-            if not (self._stopping or self._appeared or (self._dirty and self._watch.armed)):
+            if not (self._stopping or self._appeared or (self._dirty and self.watch.armed)):
                 due = self._look_due
-                if self._watch.armed:
+                if self.watch.armed:
                     due = min(due, self._scan_due)
                 self._wake.wait(max(0.0, due - self._clock()))
             return not self._stopping
@@ -181,14 +181,14 @@ class Intake:
         if now >= self._look_due:
             self._look_due = now + LOOK_SECONDS
             try:
-                if self._watch.look(now):
-                    self._folders = Folders(trusted=self._watch.keeps_times)
-                    self._often = not self._watch.complete
+                if self.watch.look(now):
+                    self._folders = Folders(trusted=self.watch.keeps_times)
+                    self._often = not self.watch.complete
                     self.overflowed()
                     return False
             except ShareTrouble as error:
                 self._report(self.share, ScanSummary(trouble=error))
-        return self._watch.armed
+        return self.watch.armed
 
     # Scans
 
@@ -207,7 +207,7 @@ class Intake:
                     self.overflowed()
                 elif file.state in {"none", "stale"}:
                     self._offer(file.path)
-            well = self._often or self._watch.complete
+            well = self._often or self.watch.complete
         except ShareTrouble:
             well = False
         if not well:  # no watch was left, or worse: the scan of the whole share says what
@@ -232,7 +232,7 @@ class Intake:
         """One scan; whether it was whole."""
         summary, started = ScanSummary(full=full), self._clock()
         self._full = full
-        self._watch.scan_begins()
+        self.watch.scan_begins()
         try:
             for file in scan(self.share, visitor=self):
                 self._take_in(file, summary)
@@ -241,8 +241,8 @@ class Intake:
         except ShareTrouble as error:
             summary.trouble = error
         summary.seconds = (now := self._clock()) - started
-        summary.unwatched = self._watch.shortage
-        self._often = bool(summary.unreadable) or not self._watch.complete
+        summary.unwatched = self.watch.shortage
+        self._often = bool(summary.unreadable) or not self.watch.complete
         if summary.trouble is not None:
             self._full_due = now + self.share.poll_seconds
         elif full:
@@ -285,7 +285,7 @@ class Intake:
     def enter(self, folder: str, fd: int, status: os.stat_result) -> Sequence[str] | None:
         """Plants a watch; knows whether anything in the folder has changed."""
         self.beat = self._clock()
-        self._watch.enter(folder, fd, status)
+        self.watch.enter(folder, fd, status)
         return None if self._full else self._folders.unchanged(folder, status)
 
     def listed(

@@ -238,6 +238,7 @@ class Journey:
                 done = AlreadyKnown(image, sha256, size)
                 return self._recorded(candidate, file, sha256) or done
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
+            body.on_sent = candidate.on_sent
             with self._uploads:
                 answer = self._service.upload(body, organization=organization)
             if not file.unchanged:

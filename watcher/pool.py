@@ -14,6 +14,7 @@ from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.outcomes import Outcome
 from watcher.share import Share
+from watcher.snapshot import Flight
 
 LAST_RESORT_SECONDS = 60.0
 """When a candidate is tried again whose failure could not even be told."""
@@ -52,7 +53,9 @@ class Pool:
         self._count = count
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._busy: dict[threading.Thread, Candidate] = {}
+        self._busy: dict[threading.Thread, tuple[Candidate, float]] = {}
+        self.turns = 0
+        """How often a worker took or ended a candidate: what changes while work is done."""
 
     def start(self) -> None:
         """Starts all workers."""
@@ -71,13 +74,20 @@ class Pool:
         with self._lock:
             stuck = {
                 thread: candidate
-                for thread, candidate in self._busy.items()
+                for thread, (candidate, _) in self._busy.items()
                 if candidate.share is share and thread in self._threads
             }
             self._threads.difference_update(stuck)
             for _ in stuck:
                 self._start_one()
         return [(thread.ident or 0, candidate) for thread, candidate in stuck.items()]
+
+    def flights(self) -> tuple[Flight, ...]:
+        """What the workers have just now, but for those that were replaced."""
+        now = time.perf_counter()
+        with self._lock:
+            busy = [held for thread, held in self._busy.items() if thread in self._threads]
+        return tuple(_flight(candidate, now - started) for candidate, started in busy)
 
     def join(self, seconds: float) -> int:
         """Waits until all workers are done, all together at most `seconds`; how many are not.
@@ -95,9 +105,10 @@ class Pool:
         with self._ways() as way:
             me = threading.current_thread()
             while me in self._threads and (candidate := self._backlog.take()) is not None:
+                started, candidate.sent = time.perf_counter(), None
                 with self._lock:
-                    self._busy[me] = candidate
-                started = time.perf_counter()
+                    self._busy[me] = candidate, started
+                    self.turns += 1
                 try:
                     outcome = way(candidate)
                     self._verdicts.outcome(candidate, outcome, time.perf_counter() - started)
@@ -105,9 +116,22 @@ class Pool:
                     self._failed(candidate, error)
                 with self._lock:
                     del self._busy[me]
+                    self.turns += 1
 
     def _failed(self, candidate: Candidate, error: Exception) -> None:
         try:
             self._verdicts.failure(candidate, error)
         except Exception:  # noqa: BLE001 - a verdict that fails, too, may at most cost time
             self._backlog.retry(candidate, LAST_RESORT_SECONDS)
+
+
+def _flight(candidate: Candidate, seconds: float) -> Flight:
+    sent = candidate.sent
+    return Flight(
+        share=candidate.share.root,
+        path=candidate.path,
+        step="looking" if sent is None else "sending",
+        sent=sent or 0,
+        size=candidate.size,
+        seconds=seconds,
+    )

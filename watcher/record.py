@@ -8,6 +8,7 @@ All functions are told the open folder that holds the record and are stateless.
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -35,20 +36,45 @@ LONGEST_NAME = NAME_MAX - len(SIDECAR)
 NOTE_TITLE = b"This image was not sent to AutoRetouch.\n"
 """The first line of every note, by which it is known as ours."""
 
+LEFT_OVER = re.compile(r"\.autoretouch-[0-9a-f-]+\.tmp")
+"""Names of temporary files on the way to a record."""
+
 State = Literal["uploaded", "rejected", "stale", "none"]
 """What stands beside an image: a current sidecar, a current note, something that is not current,
 or nothing."""
 
+Doubt = Literal["kind", "length", "mtime", "ctime"]
+"""What keeps a record from being current: it is no regular file; it has not the length of such a
+line (a note: it is empty); its modification time is not the image's; the image changed since."""
+
 
 def state_of(image: os.stat_result, name: str, folder: int) -> State:
     """What the record says of the image `name`, by `stat` alone."""
-    sidecar = _lstat(name + SIDECAR, folder)
-    if sidecar is not None and sidecar.st_size == line_length(name) and _current(sidecar, image):
+    sidecar = doubts(SIDECAR, image, name, folder)
+    if sidecar == ():
         return "uploaded"
-    note = _lstat(name + NOTE, folder)
-    if note is not None and note.st_size and _current(note, image):
+    note = doubts(NOTE, image, name, folder)
+    if note == ():
         return "rejected"
     return "none" if sidecar is None and note is None else "stale"
+
+
+def doubts(suffix: str, image: os.stat_result, name: str, folder: int) -> tuple[Doubt, ...] | None:
+    """Why the sidecar or note of the image `name` is not current; () if it is, None if there is
+    none."""
+    record = _lstat(name + suffix, folder)
+    if record is None:
+        return None
+    if not stat.S_ISREG(record.st_mode):
+        return ("kind",)
+    found: list[Doubt] = []
+    if record.st_size != line_length(name) if suffix == SIDECAR else not record.st_size:
+        found.append("length")
+    if not _same_time(record.st_mtime_ns, image.st_mtime_ns):
+        found.append("mtime")
+    if image.st_ctime_ns > record.st_ctime_ns:
+        found.append("ctime")
+    return tuple(found)
 
 
 def _lstat(name: str, folder: int) -> os.stat_result | None:
@@ -58,14 +84,6 @@ def _lstat(name: str, folder: int) -> os.stat_result | None:
         if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
             return None
         raise
-
-
-def _current(record: os.stat_result, image: os.stat_result) -> bool:
-    return (
-        stat.S_ISREG(record.st_mode)
-        and _same_time(record.st_mtime_ns, image.st_mtime_ns)
-        and image.st_ctime_ns <= record.st_ctime_ns
-    )
 
 
 _GRAINS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
@@ -152,8 +170,7 @@ def write_note(
     A foreign sidecar stays: it is then the very reason. Raises like `write_sidecar`; a foreign
     file under the note's name raises `ForeignRecord`.
     """
-    there = _content(name + NOTE, folder, len(NOTE_TITLE))
-    if there is not None and not _is_our_note(there):
+    if note_of(name, folder) == "foreign":
         raise ForeignRecord(name + NOTE)
     remove_sidecar(name, folder)
     note = (
@@ -170,11 +187,20 @@ def _for_people(name: str) -> str:
 
 
 def remove_note(name: str, folder: int) -> None:
-    """Takes our note away; a foreign file of that name stays."""
-    with suppress(ForeignRecord):  # not ours: it stays, and says nothing about the image
+    """Takes our note away; a foreign file of that name stays, and says nothing about the image."""
+    if note_of(name, folder) == "ours":
+        _remove(name + NOTE, folder)
+
+
+def note_of(name: str, folder: int) -> Literal["ours", "foreign", "none"]:
+    """Whose file stands under the name of the note of `name`."""
+    try:
         text = _content(name + NOTE, folder, len(NOTE_TITLE))
-        if text is not None and _is_our_note(text):
-            _remove(name + NOTE, folder)
+    except ForeignRecord:
+        return "foreign"
+    if text is None:
+        return "none"
+    return "ours" if _is_our_note(text) else "foreign"
 
 
 def _is_our_note(text: bytes) -> bool:
@@ -218,7 +244,8 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
 
 def _temporary(target: str) -> str:
     """Hidden, so that nobody takes it for anything; short, so that it fits wherever the sidecar
-    does; always the same for one record, so that what a crash left is found and taken away."""
+    does; always the same for one record, so that what a crash left is found and taken away. (In
+    this form: `LEFT_OVER`.)"""
     mark = hashlib.blake2b(os.fsencode(target), digest_size=8).hexdigest()
     return f".autoretouch-{mark}.tmp"
 

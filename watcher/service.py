@@ -167,13 +167,15 @@ class FileBody:
     """The multipart body of an upload, streamed from an open file; its length is known ahead.
 
     A file that grows meanwhile is sent up to `size`, one that shrinks raises `FileShrank`; what
-    was really sent is proved by the hash that the service returns.
+    was really sent is proved by the hash that the service returns. `on_sent` is told
+    how many of its bytes are handed over, and of how many, again and again.
     """
 
     def __init__(
         self, fd: int, size: int, *, name: str, form: Format, pace: Pace | NoPace | None = None
     ) -> None:
         self._pace = pace or NoPace()
+        self.on_sent: Callable[[int, int], None] = lambda _, __: None
         self.boundary = secrets.token_hex(16)
         self._fd = fd
         self._size = size
@@ -207,6 +209,7 @@ class FileBody:
             if not data:
                 raise FileShrank
             offset += len(data)
+            self.on_sent(offset, self._size)
             yield data
 
 

@@ -3,17 +3,13 @@
 Only the wiring (`daemon`) and the command line know it; everybody else is handed values.
 """
 
-import ipaddress
 import os
-import re
 import threading
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pathspec import GitIgnoreSpec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -24,6 +20,16 @@ from pydantic_settings import (
 
 from watcher.errors import ConfigurationError
 from watcher.settings_faults import did_you_mean, in_words
+from watcher.settings_values import (
+    Folder,
+    Listen,
+    Patterns,
+    Proxy,
+    Seconds,
+    Sidecars,
+    Url,
+    Webhook,
+)
 
 PREFIX = "AUTORETOUCH_WATCHER_"
 PLACES = (
@@ -31,66 +37,8 @@ PLACES = (
     "~/.config/autoretouch-watcher/config.toml",
 )
 
-
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?")
-"""A host and perhaps a port; no user, who would have a password, and nothing that httpx refuses."""
-
-
-def _secure_url(url: str) -> str:
-    parts = urlsplit(url)
-    plain = _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
-    if not plain or not parts.hostname or parts.scheme not in {"http", "https"} or parts.query:
-        raise ValueError("must be an address such as https://api.autoretouch.com")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("must begin with https:// (http:// is for this machine alone)")
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _proxy(proxy: str) -> str:
-    parts = urlsplit(proxy)
-    if "@" in parts.netloc:
-        raise ValueError(
-            'must hold no password; set HTTPS_PROXY in the environment and write "environment" here'
-        )
-    address = _HOST.fullmatch(parts.netloc) and parts.hostname and parts.port
-    bare = parts.path in {"", "/"} and not parts.query
-    if proxy in {"", "environment"} or (parts.scheme == "http" and address and bare):
-        return proxy
-    raise ValueError('must be "", "environment" or an address such as http://proxy.studio:3128')
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError("must be an absolute path")
-    return path.rstrip("/") or "/"
-
-
-def _gitignore(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:
-        raise ValueError(f"holds a pattern that cannot be read: {error}") from error
-    return patterns
-
-
-def _sidecars(place: str) -> str:
-    if place != "beside" and not place.startswith("/"):
-        raise ValueError('must be "beside" or the absolute path of a directory')
-    return place
-
-
-Url = Annotated[str, AfterValidator(_secure_url)]
 ANSWER_SECONDS = 3.0
 """How long a share's file server may take to say where the share's path leads."""
-
-Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 
 
 class _Section(BaseModel):
@@ -104,7 +52,7 @@ class Api(_Section):
     organization: str = ""
     timeout_seconds: Seconds = 60
     ca_file: str = ""
-    proxy: Annotated[str, AfterValidator(_proxy)] = ""
+    proxy: Proxy = ""
 
 
 class Auth(_Section):
@@ -117,13 +65,13 @@ class Auth(_Section):
 class ShareSettings(_Section):
     """One watched share."""
 
-    path: Annotated[str, AfterValidator(_absolute)]
+    path: Folder
     organization: str = ""
     watch: Literal["auto", "events", "poll"] = "auto"
     poll_seconds: Seconds = 5
     rescan_seconds: Seconds = 300
-    ignore: Annotated[tuple[str, ...], AfterValidator(_gitignore)] = ("CaptureOne/", "autoRetouch/")
-    sidecars: Annotated[str, AfterValidator(_sidecars)] = "beside"
+    ignore: Patterns = ("CaptureOne/", "autoRetouch/")
+    sidecars: Sidecars = "beside"
     require_mount: bool = False
 
 
@@ -147,6 +95,20 @@ class Upload(_Section):
     max_mbit_per_second: Annotated[float, Field(ge=0, le=100_000)] = 0
 
 
+class Monitor(_Section):
+    """Where the daemon tells a monitoring system how it is."""
+
+    listen: Listen = ""
+
+
+class Notify(_Section):
+    """Who is told when a condition lasts."""
+
+    command: tuple[str, ...] = ()
+    webhook: Webhook = ""
+    after_seconds: Annotated[float, Field(ge=0, le=7 * 86400)] = 300
+
+
 class Log(_Section):
     """What is written to the log, and how."""
 
@@ -165,6 +127,8 @@ class Settings(BaseSettings):
     readiness: Readiness = Readiness()
     workers: Workers = Workers()
     upload: Upload = Upload()
+    monitor: Monitor = Monitor()
+    notify: Notify = Notify()
     log: Log = Log()
 
     @classmethod
@@ -214,9 +178,7 @@ def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str
     `config` names the file; without it the first of `PLACES` that exists is read, if any. Raises
     `ConfigurationError` whose text names each fault's place, key and remedy.
     """
-    file, from_file = _file(config)
-    from_environment = _environment(environ)
-    sources = {"the command line": flags, "the environment": from_environment, file: from_file}
+    sources = sources_of(config, flags, environ)
     merged: dict[str, Any] = {}
     for values in reversed(sources.values()):
         _merge(merged, values)
@@ -225,6 +187,15 @@ def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str
     except ValidationError as error:
         faults = [in_words(fault, sources, Settings) for fault in error.errors(include_url=False)]
         raise ConfigurationError("\n".join(faults)) from None
+
+
+def sources_of(
+    config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]
+) -> dict[str, Mapping[str, Any]]:
+    """What each source says by itself, the strongest first: flags, environment, the file under its
+    path. Raises `ConfigurationError`."""
+    file, from_file = _file(config)
+    return {"the command line": flags, "the environment": _environment(environ), file: from_file}
 
 
 def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
@@ -250,7 +221,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
         section = name.removeprefix(PREFIX).split("__")[0].lower()
         if section not in Settings.model_fields:
             raise ConfigurationError(
-                f"the environment: {name}: unknown key{did_you_mean(section, Settings)}. "
+                f"the environment: {name}: unknown key{did_you_mean(section, Settings)} "
                 "Correct or unset it."
             )
     try:

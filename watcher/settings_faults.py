@@ -25,7 +25,7 @@ def in_words(
     if fault["type"] == "extra_forbidden":
         known = _model_at(where[:-1], model)
         return (
-            f"{origin}: {_key(where)}: unknown key{did_you_mean(str(where[-1]), known)}. "
+            f"{origin}: {_key(where)}: unknown key{did_you_mean(str(where[-1]), known)} "
             "Correct or remove it."
         )
     if fault["type"] == "missing":
@@ -73,4 +73,4 @@ def _model_at(where: Where, model: type[BaseModel]) -> type[BaseModel]:
 def did_you_mean(name: str, model: type[BaseModel]) -> str:
     """The key that was probably meant, or all that there are."""
     near = difflib.get_close_matches(name, model.model_fields, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(model.model_fields)})"
+    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(model.model_fields)})."

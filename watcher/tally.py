@@ -30,12 +30,22 @@ class Counts:
         return not (self.rejected or self.failed or self.standing_rejected)
 
 
+@dataclass(frozen=True, slots=True)
+class LastUpload:
+    """The newest file that the service took; `at` in epoch seconds."""
+
+    share: str
+    path: str
+    at: float
+
+
 class Tally:
-    """Thread-safe; its lock guards the counts."""
+    """Thread-safe; its lock guards the counts. `last_upload` may be set by any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = Counts()
+        self.last_upload: LastUpload | None = None
 
     def add(self, kind: str, *, size: int = 0) -> None:
         """One more file of this `kind`, a field of `Counts`."""

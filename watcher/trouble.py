@@ -24,6 +24,7 @@ from watcher.errors import (
     ShareGone,
 )
 from watcher.gates import Gates
+from watcher.tally import Tally
 from watcher.tree import split
 
 HELD_SECONDS = 60.0
@@ -49,6 +50,7 @@ class Trouble:
         gates: Gates,
         log: FilteringBoundLogger,
         conditions: Conditions,
+        tally: Tally,
         patient: bool,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -57,6 +59,7 @@ class Trouble:
         self._gates = gates
         self._log = log
         self._conditions = conditions
+        self._tally = tally
         self._patient = patient
         self._chance = chance
         self._clock = clock
@@ -160,6 +163,8 @@ class Trouble:
     def _say_first(self, candidate: Candidate, reason: str, found: str) -> None:
         if candidate.attempts == 0:
             self._say(candidate).error("failed", reason=reason, found=found)
+            if self._patient:  # it is not given up, so it comes to no other end that counts
+                self._tally.add("failed")
 
     def _say(self, candidate: Candidate) -> FilteringBoundLogger:
         return self._log.bind(share=candidate.share.root, path=candidate.path)

@@ -5,7 +5,7 @@ run out; the thread that reads events can be dead. So all of that is looked at, 
 """
 
 import os
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from watcher.errors import ShareGone, ShareTrouble
 from watcher.mounts import is_announced, keeps_times, mount_id
@@ -25,7 +25,8 @@ class _Root(NamedTuple):
 class Watch:
     """One share's; owned by the thread of its intake.
 
-    `shortage` says why not every folder can be watched that should be; "" if they can.
+    `shortage` says why not every folder can be watched that should be; "" if they can. `seen`:
+    it was looked for at least once.
     """
 
     def __init__(self, share: Share, hints: Hints) -> None:
@@ -38,6 +39,14 @@ class Watch:
         self._foreign = False
         self.shortage = ""
         self.keeps_times = False
+        self.seen = False
+
+    @property
+    def how(self) -> Literal["events", "polling", "not yet", "gone"]:
+        """How what happens on it is noticed."""
+        if not self.armed:
+            return "gone" if self.seen else "not yet"
+        return "events" if self.complete else "polling"
 
     @property
     def armed(self) -> bool:
@@ -52,6 +61,8 @@ class Watch:
         except ShareTrouble:
             self.end()
             raise
+        finally:
+            self.seen = True
         if root == self._root and (self._observer is None or self._observer.alive(now)):
             return False
         self.end()

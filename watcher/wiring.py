@@ -1,81 +1,135 @@
 """The one place that puts the parts together: from settings to a daemon that can run."""
 
-import os
+import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
-from watcher import __version__
+from watcher import logs
+from watcher.access import connections, moment, pace_of, settling_of, shares_of, tokens_of
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
+from watcher.connection import Connection
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition
-from watcher.errors import ConfigurationError
 from watcher.gates import Gates
 from watcher.hangs import Hangs
-from watcher.ignores import Ignores
 from watcher.intake import Intake
 from watcher.journey import Journey
-from watcher.pace import NoPace, Pace
+from watcher.monitor import Monitor
+from watcher.notify import Notifier
+from watcher.overview import STILL_SECONDS, Overview
 from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.progress import Bar, Census, Display, Lines, Nothing
-from watcher.proxies import proxies
+from watcher.published import Published
 from watcher.scans import ScanLog
 from watcher.service import Service, Tokens
 from watcher.settings import Settings
-from watcher.settling import Moment, Settling
+from watcher.settling import Settling
 from watcher.share import Share
-from watcher.sign_in import Account
+from watcher.shift import Shift
+from watcher.systemd import Systemd
 from watcher.tally import Tally
-from watcher.token_store import TokenStore
-from watcher.tokens import GivenToken, RefreshedTokens
 from watcher.trouble import Trouble
-
-USER_AGENT = f"autoretouch-watcher/{__version__}"
 
 
 def build(
+    read: Callable[[], Settings],
+    *,
+    state_dir: str,
+    environ: Mapping[str, str],
+    once: bool,
+    rehearsal: bool,
+) -> Daemon:
+    """A daemon for the settings that `read` gives, now and whenever they are to be taken up anew.
+
+    Opens no connection and touches no share yet. Raises `ConfigurationError`.
+    """
+    settings = read()
+    log = _log(settings)
+    lasting = _Lasting(
+        Conditions(log), Tally(), Claims(time.monotonic), Overview(still_seconds=_still(settings))
+    )
+
+    def shift(settings: Settings) -> Shift:
+        return _shift(
+            settings,
+            lasting,
+            state_dir=state_dir,
+            environ=environ,
+            log=log,
+            once=once,
+            rehearsal=rehearsal,
+        )
+
+    def renewed() -> Shift:
+        settings = read()
+        made = shift(settings)
+        _log(settings)
+        return made
+
+    first = shift(settings)
+    return Daemon(
+        first,
+        renewed=renewed,
+        overview=lasting.overview,
+        systemd=Systemd(environ),
+        published=Published(state_dir),
+        log=log,
+        display=_display(shares_of(settings)) if once else Nothing(),
+    )
+
+
+class _Lasting(NamedTuple):
+    """What outlasts a shift: so a file that an old one still sends is not sent by the new one."""
+
+    conditions: Conditions
+    tally: Tally
+    claims: Claims
+    overview: Overview
+
+
+def _log(settings: Settings) -> FilteringBoundLogger:
+    return logs.configure(level=settings.log.level, form=settings.log.format)
+
+
+def _still(settings: Settings) -> float:
+    """After so many seconds any request has ended, however silent the service was."""
+    return max(STILL_SECONDS, 3 * settings.api.timeout_seconds)
+
+
+def _shift(
     settings: Settings,
+    lasting: _Lasting,
     *,
     state_dir: str,
     environ: Mapping[str, str],
     log: FilteringBoundLogger,
     once: bool,
     rehearsal: bool,
-) -> Daemon:
-    """A daemon for these settings. Opens no connection and touches no share yet.
-
-    Raises `ConfigurationError`.
-    """
+) -> Shift:
     shares = shares_of(settings)
-    new_connection = _connections(settings, environ)
-    tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=new_connection)
-    settling = Settling(
-        settle_seconds=settings.readiness.settle_seconds,
-        incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
-    )
+    connect = connections(settings, environ)
+    settling = settling_of(settings)
     backlog = Backlog(clock=time.monotonic)
-    gates = Gates(backlog)
-    conditions, tally = Conditions(log), Tally()
+    gates, places = Gates(backlog), Places(settings.upload.parallel)
+    conditions, tally, claims = lasting.conditions, lasting.tally, lasting.claims
     scans = ScanLog(log, conditions)
-    claims, places = Claims(time.monotonic), Places(settings.upload.parallel)
-
     pool = Pool(
         settings.workers.count,
         backlog=backlog,
         ways=_ways(
             settings,
             settling=settling,
-            tokens=tokens,
-            connect=new_connection,
+            tokens=tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect),
+            connect=connect,
             gates=gates,
             claims=claims,
             places=places,
@@ -92,6 +146,7 @@ def build(
                 gates=gates,
                 log=log,
                 conditions=conditions,
+                tally=tally,
                 patient=not once,
             ),
         ),
@@ -102,7 +157,7 @@ def build(
         places.abandon(thread)
         gates.abandon(candidate)
 
-    return Daemon(
+    return Shift(
         intakes=tuple(
             Intake(
                 share,
@@ -127,108 +182,20 @@ def build(
             abandon=give_up,
         ),
         log=log,
-        display=_display(shares) if once else Nothing(),
         once=once,
+        monitor=nullcontext()
+        if once
+        else Monitor(settings.monitor.listen, snapshot=lambda: lasting.overview.latest),
+        notifier=Notifier(
+            command=() if once else settings.notify.command,
+            webhook="" if once else settings.notify.webhook,
+            after_seconds=settings.notify.after_seconds,
+            connect=connect,
+            environ=environ,
+            host=socket.gethostname(),
+            log=log,
+        ),
     )
-
-
-def shares_of(settings: Settings) -> tuple[Share, ...]:
-    """The shares as configured; raises `ConfigurationError` if there is none."""
-    if not settings.share:
-        raise ConfigurationError(
-            "no share is configured. Name one in the configuration file:\n\n"
-            '    [[share]]\n    path = "/srv/photos"'
-        )
-    return tuple(
-        Share(
-            root=share.path,
-            organization=share.organization or settings.api.organization,
-            mirror=None if share.sidecars == "beside" else share.sidecars,
-            watch=share.watch,
-            poll_seconds=share.poll_seconds,
-            rescan_seconds=share.rescan_seconds,
-            require_mount=share.require_mount,
-            ignores=Ignores(share.ignore),
-        )
-        for share in settings.share
-    )
-
-
-def tokens_of(
-    settings: Settings,
-    *,
-    state_dir: str,
-    environ: Mapping[str, str],
-    connect: Callable[[], Connection],
-) -> Tokens:
-    """Where tokens come from: an access token that is given goes before all else."""
-    access = _given("access_token", environ)
-    if access:
-        return GivenToken(access)
-    return RefreshedTokens(
-        connect(),
-        url=settings.auth.url,
-        client_id=settings.auth.client_id,
-        store=TokenStore(state_dir),
-        given=_given("refresh_token", environ),
-        wall=time.time,
-    )
-
-
-def account_of(settings: Settings, *, state_dir: str, environ: Mapping[str, str]) -> Account:
-    """What `login` and `logout` need. Raises `ConfigurationError`."""
-    every = {share.organization for share in settings.share}
-    return Account(
-        connect=_connections(settings, environ),
-        api_url=settings.api.url,
-        auth_url=settings.auth.url,
-        client_id=settings.auth.client_id,
-        store=TokenStore(state_dir),
-        organization=settings.api.organization or ("" if "" in every else ", ".join(sorted(every))),
-        given=_given("refresh_token", environ),
-    )
-
-
-def _given(name: str, environ: Mapping[str, str]) -> str:
-    """A token from a systemd credential (`LoadCredential=`), else from the environment."""
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-    path = os.path.join(folder, name) if folder else ""
-    variable = f"AUTORETOUCH_{name.upper()}"
-    if path and os.path.exists(path):
-        try:
-            with open(path, encoding="ascii") as file:
-                token = file.read(64 << 10)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"the credential {name} cannot be read: {path}") from error
-        variable = f"the credential {name}"
-    else:
-        token = environ.get(variable, "")
-    token = token.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigurationError(f"{variable} is not a token: it holds blanks or odd characters")
-    return token
-
-
-def _connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
-    """Makes connections, all with the same trust. Raises `ConfigurationError`."""
-    believed = trust(settings.api.ca_file)
-    proxy_for = proxies(settings.api.proxy, environ)
-    slowest = MIN_BYTES_PER_SECOND
-    if settings.upload.max_mbit_per_second:
-        # Under a cap, an upload takes as long as its share of the line makes it.
-        share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
-        slowest = min(slowest, share / 2)
-
-    def connect() -> Connection:
-        silence = settings.api.timeout_seconds
-        return Connection(
-            WireTransport(ssl_context=believed, silence=silence, proxy_for=proxy_for),
-            timeout_seconds=silence,
-            user_agent=USER_AGENT,
-            slowest=slowest,
-        )
-
-    return connect
 
 
 def _ways(
@@ -243,8 +210,7 @@ def _ways(
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
-    cap = _cap(settings)
-    pace = Pace(cap, clock=time.monotonic, wait=threading.Event().wait) if cap else NoPace()
+    pace = pace_of(settings)
 
     @contextmanager
     def way() -> Iterator[Way]:
@@ -256,16 +222,11 @@ def _ways(
                 uploads=places,
                 pace=pace,
                 admits=gates.admits,
-                now=lambda: Moment(time.monotonic(), time.time_ns()),
+                now=moment,
             )
             yield journey.rehearse if rehearsal else journey.take
 
     return way
-
-
-def _cap(settings: Settings) -> float:
-    """Bytes a second that all uploads together may take; 0 for no cap."""
-    return settings.upload.max_mbit_per_second * 1e6 / 8
 
 
 def _display(shares: tuple[Share, ...]) -> Display:

@@ -12,15 +12,19 @@ import pytest
 from tests.core.factories import PATIENCE, Log, a_share
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
-from watcher.conditions import Conditions
+from watcher.conditions import Condition, Conditions
 from watcher.daemon import Daemon
 from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.intake import Intake
 from watcher.outcomes import Gone, Outcome
+from watcher.overview import Overview
 from watcher.pool import Pool
 from watcher.progress import Nothing
+from watcher.published import Published
 from watcher.scans import ScanLog
+from watcher.shift import Shift
+from watcher.systemd import Systemd
 from watcher.tally import Tally
 
 
@@ -49,9 +53,17 @@ class Seen:
             return self._news.wait_for(lambda: path in self._paths, PATIENCE)
 
 
+class Deaf:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def look(self, active: tuple[Condition, ...], now: float) -> None: ...
+
+
 @pytest.fixture
 def kept_signals() -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGIO)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, action in zip(numbers, before, strict=True):
@@ -84,7 +96,7 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
     intake = Intake(
         share, backlog=backlog, report=scans.report, settle_seconds=0, clock=time.monotonic
     )
-    daemon = Daemon(
+    shift = Shift(
         intakes=(intake,),
         backlog=backlog,
         gates=Gates(backlog),
@@ -94,8 +106,18 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
         hangs=Hangs(backlog=backlog, pool=pool, conditions=conditions, clock=time.monotonic),
         pool=pool,
         log=log.logger,
-        display=Nothing(),
         once=False,
+        monitor=nullcontext(),
+        notifier=Deaf(),
+    )
+    daemon = Daemon(
+        shift,
+        renewed=lambda: shift,
+        overview=Overview(),
+        systemd=Systemd({}),
+        published=Published(str(tmp_path)),
+        log=log.logger,
+        display=Nothing(),
     )
     if dies == "intake":
         monkeypatch.setattr(intake, "_look", once_failing(intake._look))

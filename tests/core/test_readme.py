@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from watcher.conditions import Name
 from watcher.notes import REASONS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reasons.md").read_text()
 
 
 def first_column(header: str) -> set[str]:
@@ -16,8 +19,14 @@ def first_column(header: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
 
 
-def test_it_explains_every_reason_of_a_rejection_and_no_other() -> None:
-    assert first_column("`reason`") == set(REASONS)
+def test_a_page_explains_every_reason_of_a_rejection_and_no_other() -> None:
+    assert set(re.findall(r"^## `(\w+)`: ", PAGE, re.MULTILINE)) == set(REASONS)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_page_says_what_the_note_says_to_do(reason: str) -> None:
+    section = PAGE.partition(f"## `{reason}`")[2].partition("\n## ")[0]
+    assert REASONS[reason].remedy in " ".join(section.split())
 
 
 def test_it_explains_every_condition_and_no_other() -> None:

@@ -136,8 +136,8 @@ def test_a_configuration_cannot_be_changed(config: Config) -> None:
 # Errors
 
 FAULTS = {
-    "[api]\nurll = 'x'": "[api] urll: unknown key; did you mean 'url'?. Correct or remove it.",
-    "[apy]\nurl = 'x'": "apy: unknown key; did you mean 'api'?. Correct or remove it.",
+    "[api]\nurll = 'x'": "[api] urll: unknown key; did you mean 'url'? Correct or remove it.",
+    "[apy]\nurl = 'x'": "apy: unknown key; did you mean 'api'? Correct or remove it.",
     "[log]\nzzz = 1": "[log] zzz: unknown key (known: level, format). Correct or remove it.",
     "[workers]\ncount = 0": "[workers] count: should be greater than or equal to 1. Correct the",
     "[workers]\ncount = 1000": "[workers] count: should be less than or equal to 256. Correct",
@@ -196,7 +196,7 @@ def test_all_faults_are_told_at_once_each_on_a_line(config: Config) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("API__URLL", "x", "[api] urll: unknown key; did you mean 'url'?. Correct or remove it."),
+        ("API__URLL", "x", "[api] urll: unknown key; did you mean 'url'? Correct or remove it."),
         ("APY__URL", "x", "AUTORETOUCH_WATCHER_APY__URL: unknown key; did you mean 'api'?"),
         ("REFRESH_TOKEN", SECRET, "AUTORETOUCH_WATCHER_REFRESH_TOKEN: unknown key"),
         ("", SECRET, "AUTORETOUCH_WATCHER_: unknown key"),

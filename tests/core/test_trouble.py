@@ -55,6 +55,7 @@ class Desk:
                 gates=self.gates,
                 log=logger,
                 conditions=self.conditions,
+                tally=self.tally,
                 patient=patient,
                 chance=lambda: 0.5,
                 clock=self.clock,

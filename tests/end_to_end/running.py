@@ -78,13 +78,19 @@ class Installation:
         return self.call("run", "--once")
 
     @contextlib.contextmanager
-    def daemon(self, under: Sequence[str] = ()) -> Iterator["Running"]:
-        """`run`, ready to be dropped on; killed at the end if the test did not stop it. `under` is
-        a command that runs it."""
+    def started(self, under: Sequence[str] = ()) -> Iterator["Running"]:
+        """`run`; killed at the end if the test did not stop it. `under` is a command that runs
+        it."""
         process = subprocess.Popen(
             [*under, *self.command("run")], env=self.environment, stderr=subprocess.PIPE, text=True
         )
         with process, Running(process) as running:
+            yield running
+
+    @contextlib.contextmanager
+    def daemon(self, under: Sequence[str] = ()) -> Iterator["Running"]:
+        """The same, ready to be dropped on."""
+        with self.started(under) as running:
             running.wait_for("rescan")
             yield running
 

@@ -1,0 +1,145 @@
+"""What the settings say about shares, connections and tokens, for all commands alike."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from watcher import __version__
+from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
+from watcher.errors import ConfigurationError
+from watcher.ignores import Ignores
+from watcher.pace import NoPace, Pace
+from watcher.proxies import proxies
+from watcher.service import Tokens
+from watcher.settings import Settings
+from watcher.settling import Moment, Settling
+from watcher.share import Share
+from watcher.sign_in import Account
+from watcher.token_store import TokenStore
+from watcher.tokens import GivenToken, RefreshedTokens
+
+USER_AGENT = f"autoretouch-watcher/{__version__}"
+
+
+def shares_of(settings: Settings) -> tuple[Share, ...]:
+    """The shares as configured; raises `ConfigurationError` if there is none."""
+    if not settings.share:
+        raise ConfigurationError(
+            "no share is configured. Name one in the configuration file:\n\n"
+            '    [[share]]\n    path = "/srv/photos"'
+        )
+    return tuple(
+        Share(
+            root=share.path,
+            organization=share.organization or settings.api.organization,
+            mirror=None if share.sidecars == "beside" else share.sidecars,
+            watch=share.watch,
+            poll_seconds=share.poll_seconds,
+            rescan_seconds=share.rescan_seconds,
+            require_mount=share.require_mount,
+            ignores=Ignores(share.ignore),
+        )
+        for share in settings.share
+    )
+
+
+def tokens_of(
+    settings: Settings,
+    *,
+    state_dir: str,
+    environ: Mapping[str, str],
+    connect: Callable[[], Connection],
+) -> Tokens:
+    """Where tokens come from: an access token that is given goes before all else."""
+    access = given("access_token", environ)
+    if access:
+        return GivenToken(access)
+    return RefreshedTokens(
+        connect(),
+        url=settings.auth.url,
+        client_id=settings.auth.client_id,
+        store=TokenStore(state_dir),
+        given=given("refresh_token", environ),
+        wall=time.time,
+    )
+
+
+def account_of(settings: Settings, *, state_dir: str, environ: Mapping[str, str]) -> Account:
+    """What `login` and `logout` need. Raises `ConfigurationError`."""
+    every = {share.organization for share in settings.share}
+    return Account(
+        connect=connections(settings, environ),
+        api_url=settings.api.url,
+        auth_url=settings.auth.url,
+        client_id=settings.auth.client_id,
+        store=TokenStore(state_dir),
+        organization=settings.api.organization or ("" if "" in every else ", ".join(sorted(every))),
+        given=given("refresh_token", environ),
+    )
+
+
+def given(name: str, environ: Mapping[str, str]) -> str:
+    """A token from a systemd credential (`LoadCredential=`), else from the environment."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(folder, name) if folder else ""
+    variable = f"AUTORETOUCH_{name.upper()}"
+    if path and os.path.exists(path):
+        try:
+            with open(path, encoding="ascii") as file:
+                token = file.read(64 << 10)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the credential {name} cannot be read: {path}") from error
+        variable = f"the credential {name}"
+    else:
+        token = environ.get(variable, "")
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{variable} is not a token: it holds blanks or odd characters")
+    return token
+
+
+def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
+    """Makes connections, all with the same trust. Raises `ConfigurationError`."""
+    believed = trust(settings.api.ca_file)
+    proxy_for = proxies(settings.api.proxy, environ)
+    slowest = MIN_BYTES_PER_SECOND
+    if settings.upload.max_mbit_per_second:
+        # Under a cap, an upload takes as long as its share of the line makes it.
+        share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
+        slowest = min(slowest, share / 2)
+
+    def connect() -> Connection:
+        silence = settings.api.timeout_seconds
+        return Connection(
+            WireTransport(ssl_context=believed, silence=silence, proxy_for=proxy_for),
+            timeout_seconds=silence,
+            user_agent=USER_AGENT,
+            slowest=slowest,
+        )
+
+    return connect
+
+
+def settling_of(settings: Settings) -> Settling:
+    """When a file counts as at rest."""
+    return Settling(
+        settle_seconds=settings.readiness.settle_seconds,
+        incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
+    )
+
+
+def pace_of(settings: Settings) -> Pace | NoPace:
+    """The bandwidth cap, one for all uploads together."""
+    limit = _cap(settings)
+    return Pace(limit, clock=time.monotonic, wait=threading.Event().wait) if limit else NoPace()
+
+
+def moment() -> Moment:
+    """Now, on both clocks."""
+    return Moment(time.monotonic(), time.time_ns())
+
+
+def _cap(settings: Settings) -> float:
+    """Bytes a second that all uploads together may take; 0 for no cap."""
+    return settings.upload.max_mbit_per_second * 1e6 / 8

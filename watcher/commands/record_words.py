@@ -1,0 +1,81 @@
+"""What stands beside an image, in words: whose it is, and why it is current or not."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from watcher.commands.findings import printable
+from watcher.errors import RecordUnwritable
+from watcher.record import NOTE, SIDECAR, Doubt, claim_beside, doubts, note_of
+from watcher.sidecar import ForeignRecord
+from watcher.tree import open_regular
+
+KINDS: Mapping[str, str] = MappingProxyType({SIDECAR: "sidecar", NOTE: "note"})
+
+_LONGEST_NOTE = 4096
+
+
+def standing(suffix: str, image: os.stat_result, name: str, records: int | None) -> str:
+    """Whether the image `name` has such a record, and why that is current or not. Raises
+    `OSError`."""
+    found = None if records is None else doubts(suffix, image, name, records)
+    if found is None or records is None:
+        return "none"
+    if not found:
+        return "current: length, modification time and change time are as they must be"
+    record = os.stat(name + suffix, dir_fd=records, follow_symlinks=False)
+    words: Mapping[Doubt, str] = {
+        "kind": "it is no regular file",
+        "length": f"its length of {record.st_size} bytes is not that of such a line"
+        if suffix == SIDECAR
+        else "it is empty",
+        "mtime": f"its modification time {_time(record.st_mtime_ns)} is not the image's, "
+        f"{_time(image.st_mtime_ns)}",
+        "ctime": f"the image changed at {_time(image.st_ctime_ns)}, after it was written at "
+        f"{_time(record.st_ctime_ns)}",
+    }
+    return "not current: " + "; ".join(words[doubt] for doubt in found)
+
+
+@contextmanager
+def readable_records(name: str) -> Iterator[None]:
+    """Turns what the file system says into `RecordUnwritable`, as on a journey."""
+    try:
+        yield
+    except OSError as error:
+        why = f"the record of {name!a} cannot be read: {error.strerror}"
+        raise RecordUnwritable(why) from error
+
+
+def _time(ns: int) -> str:
+    when = datetime.fromtimestamp(ns // 1_000_000_000, UTC).astimezone()
+    return f"{when:%Y-%m-%d %H:%M:%S}.{ns % 1_000_000_000:09d}"
+
+
+def claim(name: str, records: int | None) -> str:
+    """What the sidecar of `name` says."""
+    match claim_beside(name, records):
+        case ForeignRecord():
+            return "what stands there is no checksum line of this image: it is not ours"
+        case None:
+            return "it holds nothing, or only the beginning of a line: it is not believed"
+        case sha256:
+            return sha256
+
+
+def whose_note(name: str, records: int) -> str:
+    """Who wrote the note of `name`."""
+    return "ours" if note_of(name, records) == "ours" else "not ours: it is never touched"
+
+
+def reasons(name: str, records: int) -> list[str]:
+    """The paragraphs of our note that say why and what to do, each as one printable line."""
+    fd = open_regular(name + NOTE, records)
+    try:
+        text = os.read(fd, _LONGEST_NOTE).decode("utf-8", "replace")
+    finally:
+        os.close(fd)
+    lines = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return [printable(line) for line in lines if line.startswith(("Why: ", "What to do: "))]

@@ -1,0 +1,102 @@
+"""One image against its sidecar: what the sidecar says, what the content is."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from watcher.commands.record_words import readable_records
+from watcher.commands.verify_findings import Finding
+from watcher.errors import RecordUnwritable
+from watcher.openfile import HASH_PIECE
+from watcher.outcomes import Stamp
+from watcher.record import SIDECAR, claim_beside, doubts, remove_sidecar, state_of
+from watcher.share import Share
+from watcher.sidecar import ForeignRecord
+from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An image whose sidecar claims `sha256`; `current` if the daemon believes it unread."""
+
+    path: str
+    stamp: Stamp
+    sha256: str
+    current: bool
+
+
+Uninteresting = Literal["waiting", "rejected"]
+"""Nothing stands beside it that could be verified."""
+
+
+def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
+    """What the record says. Raises `NotThere`, `FileUnreadable`, `ShareTrouble`."""
+    folder, name = split(path)
+    with share.tree.folder(folder) as images, share.records(folder, images) as records:
+        image = look(name, images)
+        if records is None:
+            return "waiting"
+        with readable_records(name):
+            state = state_of(image, name, records)
+            has_sidecar = doubts(SIDECAR, image, name, records) is not None
+        if not has_sidecar:
+            return "rejected" if state == "rejected" else "waiting"
+        match claim_beside(name, records):
+            case ForeignRecord():
+                believed = "the daemon takes it for current" if state == "uploaded" else ""
+                return Finding("foreign", share.mirror or share.root, path + SIDECAR, believed)
+            case None:
+                return Finding("torn", share.mirror or share.root, path + SIDECAR)
+            case str() as sha256:
+                return Recorded(path, stamp_of(image), sha256, state == "uploaded")
+
+
+def hashed(share: Share, image: Recorded, told: Callable[[int], object]) -> str | None:
+    """The SHA-256 of what is there; None if that is not what was looked at any more. `told` is
+    called with the bytes that were read, often. Raises like `recorded`."""
+    folder, name = split(image.path)
+    with share.tree.folder(folder) as images:
+        fd = open_regular(name, images)
+    try:
+        digest, offset = hashlib.sha256(), 0
+        with reading():
+            while piece := os.pread(fd, HASH_PIECE, offset):
+                digest.update(piece)
+                offset += len(piece)
+                told(len(piece))
+            return digest.hexdigest() if stamp_of(os.fstat(fd)) == image.stamp else None
+    finally:
+        os.close(fd)
+
+
+def expire(share: Share, image: Recorded) -> bool:
+    """Takes our sidecar of this image away, if both are still as they were: whether it did so.
+    Raises like `recorded`."""
+    folder, name = split(image.path)
+    with share.tree.folder(folder) as images, share.records(folder, images) as records:
+        if records is None or stamp_of(look(name, images)) != image.stamp:
+            return False
+        if claim_beside(name, records) != image.sha256:
+            return False
+        remove_sidecar(name, records)
+        return True
+
+
+def compared(share: Share, image: Recorded, sha256: str) -> Finding | None:
+    """What to say of an image whose content has this hash. One that lies is not left to be
+    believed."""
+    if sha256 != image.sha256:
+        if not image.current:
+            return Finding("stale", share.root, image.path, "its content has changed since")
+        found = f"the sidecar says {image.sha256}, it is {sha256}"
+        return Finding("mismatch", share.root, image.path, found, _expired(share, image))
+    return None if image.current else Finding("stale", share.root, image.path)
+
+
+def _expired(share: Share, image: Recorded) -> str:
+    try:
+        return "" if expire(share, image) else "it is being changed just now: nothing was done"
+    except (NotThere, RecordUnwritable) as error:
+        return f"the sidecar could not be removed: {error}"

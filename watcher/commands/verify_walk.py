@@ -1,0 +1,131 @@
+"""What there is to verify: the images of a share, and the records that belong to none."""
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from watcher.commands.record_words import readable_records
+from watcher.commands.verify_findings import Finding, Kind
+from watcher.errors import RecordUnwritable
+from watcher.record import LEFT_OVER, NOTE, SIDECAR, claim_beside, note_of
+from watcher.scan import Found, Unreadable, scan
+from watcher.share import Share
+from watcher.sidecar import ForeignRecord
+from watcher.tree import NotThere, is_free, translated
+
+LEFT_SECONDS = 60.0
+"""A temporary file that is older is on no way to anywhere."""
+
+Tell = Callable[[Finding], None]
+
+
+class Walk:
+    """One walk through a share, below the folder `below`; implements `scan.Visitor`. It tells of
+    records without an image, and yields the images. Owned by one thread."""
+
+    def __init__(self, share: Share, below: str, tell: Tell) -> None:
+        self._share = share
+        self._below = below
+        self._tell = tell
+
+    def images(self) -> Iterator[Found | Unreadable]:
+        """Every image. Raises `ShareTrouble` if the share fails: then nothing is concluded."""
+        yield from scan(self._share, self._below, visitor=self)
+        if self._share.mirror is not None:
+            self._walk_mirror(self._share.mirror)
+
+    # scan.Visitor
+
+    def enter(self, folder: str, fd: int, _status: os.stat_result) -> Sequence[str] | None:
+        """Looks at the records in this folder, if they are kept beside the images."""
+        if self._share.mirror is None:
+            self._look_through(folder, records=fd, images=fd)
+        return None
+
+    def listed(
+        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
+    ) -> None:
+        """Nothing."""
+
+    def gone(self, folder: str) -> None:
+        """Nothing."""
+
+    # Records
+
+    def _walk_mirror(self, mirror: str) -> None:
+        if self._looks_unmounted():
+            why = "it is empty, as if nothing were mounted there: orphans are not listed"
+            self._tell(Finding("share", self._share.root, "", why))
+            return
+        for _ in scan(Share(mirror), self._below, visitor=_Mirror(self._look_beside)):
+            pass  # no images are there, and what cannot be read there was told by the images
+
+    def _looks_unmounted(self) -> bool:
+        with self._share.tree.folder("") as fd, translated(""), os.scandir(fd) as entries:
+            return next(entries, None) is None
+
+    def _look_beside(self, folder: str, fd: int) -> None:
+        try:
+            images = self._share.tree.open_folder(folder)
+        except NotThere:
+            images = None
+        try:
+            self._look_through(folder, records=fd, images=images)
+        finally:
+            if images is not None:
+                os.close(images)
+
+    def _look_through(self, folder: str, *, records: int, images: int | None) -> None:
+        prefix = f"{folder}/" if folder else ""
+        with translated(folder), os.scandir(records) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.endswith((SIDECAR, NOTE)):
+                    suffix = SIDECAR if name.endswith(SIDECAR) else NOTE
+                    image = name.removesuffix(suffix)
+                    if self._share.ignores.file(prefix + image) is None:
+                        there = images is not None and not is_free(image, images)
+                        self._look_at(prefix + name, image, suffix, records, there=there)
+                elif LEFT_OVER.fullmatch(name) and _is_old(entry):
+                    self._say("left_over", prefix + name)
+
+    def _look_at(self, path: str, image: str, suffix: str, records: int, *, there: bool) -> None:
+        try:
+            with readable_records(image):
+                if suffix == NOTE:
+                    ours = note_of(image, records) == "ours"
+                    if ours != there:
+                        self._say("orphaned_note" if ours else "foreign", path)
+                elif not there and not isinstance(claim_beside(image, records), ForeignRecord):
+                    self._say("orphaned_sidecar", path)
+        except RecordUnwritable as error:
+            self._say("unreadable", path, str(error))
+
+    def _say(self, kind: Kind, path: str, found: str = "") -> None:
+        self._tell(Finding(kind, self._share.mirror or self._share.root, path, found))
+
+
+class _Mirror:
+    """A visitor of the folders in a mirror."""
+
+    def __init__(self, look: Callable[[str, int], None]) -> None:
+        self._look = look
+
+    def enter(self, folder: str, fd: int, _status: os.stat_result) -> Sequence[str] | None:
+        """Has it looked at."""
+        self._look(folder, fd)
+        return None
+
+    def listed(
+        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
+    ) -> None:
+        """Nothing."""
+
+    def gone(self, folder: str) -> None:
+        """Nothing."""
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    status = entry.stat(follow_symlinks=False)
+    return stat.S_ISREG(status.st_mode) and time.time() - status.st_ctime > LEFT_SECONDS

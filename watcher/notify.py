@@ -1,0 +1,92 @@
+"""Tells somebody when a condition lasts, and when it clears: once each, by command or webhook.
+
+The daemon's main loop looks; what is to be told goes to a thread of its own, so a command that
+hangs or a webhook that does not answer holds up nothing. While something waits to be told, no more
+is decided: what has cleared until then is nobody's business any more, and what lasts is told later.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Self
+
+from structlog.typing import FilteringBoundLogger
+
+from watcher.conditions import Condition
+from watcher.connection import Connection
+from watcher.notices import Lasting, Notice
+from watcher.telling import Command, Way, Webhook
+
+CLOSE_SECONDS = 2.0
+"""What is to be told at the end has so long."""
+
+
+class Notifier:
+    """Tells while it is entered, once; without command and webhook it does nothing, in no thread.
+
+    Entered, left and looked at by one thread; the thread `notifier` owns the ways to tell.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        webhook: str,
+        after_seconds: float,
+        connect: Callable[[], Connection],
+        environ: Mapping[str, str],
+        host: str,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._log = log
+        self._lasting = Lasting(after_seconds)
+        self._stop = threading.Event()
+        self._queue: SimpleQueue[Notice | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._tell_all, name="notifier", daemon=True)
+        self._ways: list[Way] = []
+        if command:
+            self._ways.append(Command(command, environ=environ, host=host, stop=self._stop))
+        if webhook:
+            self._ways.append(Webhook(webhook, connect=connect, host=host, pause=self._stop.wait))
+
+    def __enter__(self) -> Self:
+        if self._ways:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ways:
+            return
+        self._queue.put(None)
+        self._thread.join(CLOSE_SECONDS)
+        self._stop.set()
+        self._thread.join(CLOSE_SECONDS)
+
+    def look(self, active: tuple[Condition, ...], now: float) -> None:
+        """What holds at epoch time `now`; asked now and then. Returns at once."""
+        if not self._ways or not self._queue.empty():
+            return
+        for notice in self._lasting.look(active, now):
+            self._queue.put(notice)
+
+    # The thread
+
+    def _tell_all(self) -> None:
+        while (notice := self._queue.get()) is not None:
+            for way in self._ways:
+                self._tell(way, notice)
+
+    def _tell(self, way: Way, notice: Notice) -> None:
+        try:
+            trouble = way.tell(notice) if not self._stop.is_set() else "there was no time left"
+        except Exception as error:  # noqa: BLE001 - it is logged, and the next is told all the same
+            trouble = f"{type(error).__name__}: {error}"
+        if trouble:
+            self._log.error(
+                "failed",
+                reason="notify_failed",
+                condition=notice.condition.name,
+                place=notice.condition.place,
+                state=notice.state,
+                found=trouble,
+            )

@@ -1,0 +1,89 @@
+"""What single values of the configuration must be like, as types for the settings' models."""
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pathspec import GitIgnoreSpec
+from pydantic import AfterValidator, Field
+
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?")
+"""A host and perhaps a port; no user, who would have a password, and nothing that httpx refuses."""
+
+
+def _secure_url(url: str) -> str:
+    parts = urlsplit(url)
+    plain = _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
+    if not plain or not parts.hostname or parts.scheme not in {"http", "https"} or parts.query:
+        raise ValueError("must be an address such as https://api.autoretouch.com")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must begin with https:// (http:// is for this machine alone)")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy(proxy: str) -> str:
+    parts = urlsplit(proxy)
+    if "@" in parts.netloc:
+        raise ValueError(
+            'must hold no password; set HTTPS_PROXY in the environment and write "environment" here'
+        )
+    address = _HOST.fullmatch(parts.netloc) and parts.hostname and parts.port
+    bare = parts.path in {"", "/"} and not parts.query
+    if proxy in {"", "environment"} or (parts.scheme == "http" and address and bare):
+        return proxy
+    raise ValueError('must be "", "environment" or an address such as http://proxy.studio:3128')
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return path.rstrip("/") or "/"
+
+
+def _gitignore(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise ValueError(f"holds a pattern that cannot be read: {error}") from error
+    return patterns
+
+
+def _sidecars(place: str) -> str:
+    if place != "beside" and not place.startswith("/"):
+        raise ValueError('must be "beside" or the absolute path of a directory')
+    return place
+
+
+def _listen(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    named = _HOST.fullmatch(address) and host  # an IPv6 address needs its brackets
+    if address and not (named and port.isdecimal() and 0 < int(port) <= 65535):
+        raise ValueError(
+            'must be "" or an address and a port such as "127.0.0.1:9464" or "[::1]:9464"'
+        )
+    return address
+
+
+def _webhook(url: str) -> str:
+    """As `_secure_url`, but some services put their key into a query."""
+    if url:
+        _secure_url(url.partition("?")[0])
+    return url
+
+
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+Url = Annotated[str, AfterValidator(_secure_url)]
+Webhook = Annotated[str, AfterValidator(_webhook)]
+Proxy = Annotated[str, AfterValidator(_proxy)]
+Listen = Annotated[str, AfterValidator(_listen)]
+Folder = Annotated[str, AfterValidator(_absolute)]
+Patterns = Annotated[tuple[str, ...], AfterValidator(_gitignore)]
+Sidecars = Annotated[str, AfterValidator(_sidecars)]

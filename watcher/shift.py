@@ -1,0 +1,190 @@
+"""The work under one configuration: its threads, from their start to their end.
+
+Threads, and what each owns:
+
+    main          starts and ends a shift; looks now and then whether all is well
+    clock         moves candidates on when their time comes (`Backlog.keep_time`)
+    intake of X   watches and scans one share each (`Intake.run`); one that hangs, hangs alone
+    InotifyFD     watchdog's: turn one share's events into hints for its intake (`observer`)
+    worker        take one candidate at a time on its journey; each owns one connection
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from watcher.backlog import Backlog
+from watcher.conditions import Condition, Conditions
+from watcher.errors import ConfigurationError
+from watcher.gates import Gates
+from watcher.hangs import Hangs
+from watcher.intake import Intake
+from watcher.pool import Pool
+from watcher.scans import ScanLog
+from watcher.tally import Tally
+from watcher.trouble import STUCK_SECONDS
+
+OK, SOME_FAILED, LOGIN_NEEDED = 0, 1, 77
+
+
+class Listener(Protocol):
+    """Who is told what holds, again and again, and remembers what is news in it."""
+
+    def __enter__(self) -> object:
+        """Begins."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Ends."""
+        ...
+
+    def look(self, active: tuple[Condition, ...], now: float) -> None:
+        """`active` holds at epoch time `now`."""
+        ...
+
+
+@dataclass(eq=False)
+class Shift:
+    """Owned by the main thread. `once`: until all that is there is done, instead of for ever."""
+
+    intakes: tuple[Intake, ...]
+    backlog: Backlog
+    gates: Gates
+    conditions: Conditions
+    tally: Tally
+    scans: ScanLog
+    pool: Pool
+    hangs: Hangs
+    log: FilteringBoundLogger
+    once: bool
+    monitor: AbstractContextManager[object]
+    notifier: Listener
+    _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> None:
+        """Starts all threads."""
+        self.pool.start()
+        self._start_clock()
+        for intake in self.intakes:
+            self._begin(intake)
+        self._open.enter_context(self.notifier)
+        try:
+            self._open.enter_context(self.monitor)
+        except ConfigurationError as error:  # no reason to keep images from going on
+            self.log.error("failed", reason="monitor", found=str(error))  # noqa: TRY400 - no trace
+
+    def _start_clock(self) -> None:
+        self._clock = _thread("clock", partial(self._told, self.backlog.keep_time))
+
+    def _begin(self, intake: Intake) -> None:
+        work = intake.run_once if self.once else intake.run
+        self._threads[intake] = _thread(f"intake of {intake.share.root}", partial(self._told, work))
+
+    def _told(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self.log.error(  # noqa: TRY400 - the trace is for the debug level
+                "failed", reason="internal_error", found=f"{type(error).__name__}: {error}"
+            )
+            self.log.debug("internal_error", exc_info=error)
+
+    # While it lasts
+
+    def look(self) -> None:
+        """Lets through what may be sent, replaces threads that ended, notices shares that hang."""
+        self.gates.let_through()
+        self.notifier.look(self.conditions.active, time.time())
+        if not self._clock.is_alive():
+            self._start_clock()
+        for intake, thread in tuple(self._threads.items()):
+            if thread.is_alive():
+                self.hangs.look(intake)
+            elif not self.once:  # whatever ended it
+                self._begin(intake)
+
+    @property
+    def roots(self) -> list[str]:
+        """The paths of its shares."""
+        return [intake.share.root for intake in self.intakes]
+
+    @property
+    def to_do(self) -> tuple[int, int] | None:
+        """Files and bytes that the first scans found to do; None until all shares are scanned."""
+        return self.scans.to_do(len(self.intakes))
+
+    @property
+    def watching(self) -> bool:
+        """Whether each share is watched, or it is known why not."""
+        return all(intake.watch.seen or self.hangs.hung(intake) for intake in self.intakes)
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether all is done, or nothing more can be done now."""
+        if self._held() or self.gates.closed_seconds() > STUCK_SECONDS:
+            return True
+        scanning = any(
+            thread.is_alive() and not self.hangs.hung(intake)
+            for intake, thread in self._threads.items()
+        )
+        return not scanning and not len(self.backlog)
+
+    def _held(self) -> bool:
+        """Whether a condition holds that no file will get past, so that `--once` need not wait."""
+        return self.conditions.holds("login_needed") or any(
+            self.conditions.holds("access_denied", intake.share.organization)
+            for intake in self.intakes
+        )
+
+    # Its end, in this order: first what brings work, then what does it.
+
+    def stop_taking(self) -> None:
+        """Nothing new is begun from now on."""
+        for intake in self.intakes:
+            intake.stop()
+        self.backlog.close()
+
+    def join(self, seconds: float) -> int:
+        """Waits for what is under way, `seconds` at most; how many workers are still busy then."""
+        return self.pool.join(seconds)
+
+    def hand_over(self) -> None:
+        """Another shift follows, which will find out anew what holds."""
+        self.conditions.end_all()
+        self.notifier.look((), time.time())
+        self.end()
+
+    def end(self) -> None:
+        """Nobody is told anything any more."""
+        self._open.close()
+
+    @property
+    def recorded_before(self) -> dict[str, int]:
+        """How many files had a record already, for the summary."""
+        return {
+            "recorded_before": self.scans.recorded,
+            "rejected_before": self.scans.rejected,
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """What `run --once` exits with."""
+        if self.conditions.holds("login_needed"):
+            return LOGIN_NEEDED
+        hung = any(self.hangs.hung(intake) for intake in self.intakes)
+        well = self.tally.counts.all_well and self.scans.all_well and not len(self.backlog)
+        return OK if well and not hung else SOME_FAILED
+
+
+def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
+    """A daemon thread: a file server that hangs must not hold up the exit."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
