@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # Sourced by the scripts that need the program: makes .venv beside the source, with the extra named
 # in $extra, and puts it first on PATH. Needs python3 >= 3.11 with venv, and a package index.
 set -eu

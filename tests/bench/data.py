@@ -25,12 +25,16 @@ class DataSet(NamedTuple):
     latency: float = 0.0
 
 
+LATENCY = 0.05
+"""Seconds: a service that is 50 ms away."""
+
 FULL = (
     DataSet("S", 5_000, 60_000),
     DataSet("D", 5_000, 60_000, repeat=2),
     DataSet("M", 600, 3_000_000),
     DataSet("L", 40, 60_000_000, form="tif"),
-    DataSet("K", 5_000, 60_000, known=True, latency=0.05),
+    DataSet("K", 5_000, 60_000, known=True, latency=LATENCY),
+    DataSet("W", 5_000, 60_000, latency=LATENCY),
 )
 SHORT = tuple(data._replace(files=max(8, data.files // 10)) for data in FULL)
 

@@ -11,16 +11,23 @@ from time import perf_counter
 from typing import NamedTuple
 
 TOKEN = "benchmark"
+SETTLE_SECONDS = 0.1
+"""For what is there already; all of it is older."""
 
 
-class Measured(NamedTuple):
-    """Wall seconds, processor seconds of the whole process tree, peak memory of its largest process
-    in MB (the kernel's account), and what the stand-in counted."""
+class Used(NamedTuple):
+    """Wall seconds, processor seconds of the whole process tree in its own code and in the kernel,
+    peak memory of its largest process in MB (the kernel's account)."""
 
     seconds: float
-    cpu: float
+    user: float
+    system: float
     memory: float
-    counts: Mapping[str, int]
+
+    @property
+    def cpu(self) -> float:
+        """Processor seconds."""
+        return self.user + self.system
 
 
 class Service(NamedTuple):
@@ -30,9 +37,17 @@ class Service(NamedTuple):
     process: subprocess.Popen[str]
 
 
+class Served(NamedTuple):
+    """What a stand-in counted, and when it had the whole of each content: microseconds of the
+    steady clock, by SHA-256."""
+
+    counts: Mapping[str, int]
+    arrived: Mapping[str, int]
+
+
 @contextmanager
 def stand_in(latency: float) -> Iterator[Service]:
-    """A fresh one; its counts are in `finished`."""
+    """A fresh one; what it saw is in `finished`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.standin", str(latency)],
         stdin=subprocess.PIPE,
@@ -45,45 +60,45 @@ def stand_in(latency: float) -> Iterator[Service]:
         yield Service(f"http://127.0.0.1:{process.stdout.readline().strip()}", process)
 
 
-def finished(service: Service) -> Mapping[str, int]:
-    """Ends the stand-in; what it counted."""
+def finished(service: Service) -> Served:
+    """Ends the stand-in; what it saw."""
     output, _ = service.process.communicate()
-    counts: Mapping[str, int] = json.loads(output)
-    return counts
+    return Served(**json.loads(output))
 
 
-def run(command: list[str], environment: Mapping[str, str]) -> tuple[float, float, float]:
-    """Runs it to its end; wall seconds, processor seconds, peak memory in MB."""
-    started = perf_counter()
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
+def run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> Used:
+    """Runs it to its end; its standard error goes to `log`."""
+    with open(log or os.devnull, "wb") as errors:
+        started = perf_counter()
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def measure(command: list[str], environment: Mapping[str, str], service: Service) -> Measured:
-    """Runs it, and ends the stand-in after it."""
-    seconds, cpu, memory = run(command, environment)
-    return Measured(seconds, cpu, memory, finished(service))
+    return Used(seconds, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def our_program(
-    folder: Path, url: str, work: Path, more: str = "", *, share_lines: str = ""
+    folder: Path,
+    url: str,
+    work: Path,
+    more: str = "",
+    *,
+    share_lines: str = "",
+    settle: float = SETTLE_SECONDS,
 ) -> tuple[list[str], dict[str, str]]:
     """`run --once` over `folder`; command and environment. `share_lines` go into the share's block
     of the configuration, `more` to its end."""
     config = work / "config.toml"
     config.write_text(
         f'[api]\nurl = "{url}"\n[[share]]\npath = "{folder}"\n{share_lines}\n'
-        f'[readiness]\nsettle_seconds = 0.1\n[log]\nformat = "json"\n{more}'
+        f'[readiness]\nsettle_seconds = {settle}\n[log]\nformat = "json"\n{more}'
     )
     command = [sys.executable, "-m", "watcher", "--config", str(config), "run", "--once"]
     return command, {"AUTORETOUCH_ACCESS_TOKEN": TOKEN, "STATE_DIRECTORY": str(work / "state")}

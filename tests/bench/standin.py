@@ -1,7 +1,7 @@
 """A service stand-in that is never the bottleneck: one thread, no checks, hashes every body.
 
-A process of its own (`python -m tests.bench.standin [LATENCY_SECONDS]`). Prints its port; ends, and
-prints its counts as JSON, when its standard input is closed.
+A process of its own (`python -m tests.bench.standin [LATENCY_SECONDS]`). Prints its port; ends when
+its standard input is closed, and prints as JSON its counts and when it had each content.
 """
 
 import hashlib
@@ -43,11 +43,13 @@ class Client:
         text = bytes(self.waiting[:end])
         del self.waiting[: end + 4]
         if text.startswith(b"HEAD"):
-            known = _found(rb"contentHash=([0-9a-f]{64})", text) in service.known
+            known = _found(rb"contentHash=([0-9a-f]{64})", text).decode() in service.arrived
             service.counts["HEAD"] += 1
             line = b"200 OK" if known else b"404 Not Found"
             service.answer(self, b"HTTP/1.1 " + line + b"\r\nContent-Length: 0\r\n\r\n")
             return True
+        if b"100-continue" in text:
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # else curl waits a second
         self.left = int(_found(rb"(?i)content-length: (\d+)", text))
         self.tail = len(_found(rb"boundary=(\S+)", text)) + 8
         self.step = self.form
@@ -82,11 +84,12 @@ class Client:
         if len(self.waiting) < self.tail:
             return False
         del self.waiting[: self.tail]
-        sha256 = self.digest.hexdigest().encode()
+        sha256 = self.digest.hexdigest()
         service.counts["POST"] += 1
-        service.counts["sent twice"] += sha256 in service.known
-        service.known.add(sha256)
-        service.answer(self, b"HTTP/1.1 201 Created\r\nContent-Length: 64\r\n\r\n" + sha256)
+        service.counts["sent twice"] += sha256 in service.arrived
+        service.arrived.setdefault(sha256, time.monotonic_ns() // 1000)
+        head = b"HTTP/1.1 201 Created\r\nContent-Length: 64\r\n\r\n"
+        service.answer(self, head + sha256.encode())
         self.step = self.head
         return True
 
@@ -101,7 +104,7 @@ class StandIn:
 
     def __init__(self, latency: float) -> None:
         self.latency = latency
-        self.known: set[bytes] = set()
+        self.arrived: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
         self._later: list[tuple[float, int, Client, bytes]] = []
         self._number = 0
@@ -164,4 +167,4 @@ class StandIn:
 if __name__ == "__main__":
     service = StandIn(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     service.serve()
-    print(json.dumps(service.counts), flush=True)
+    print(json.dumps({"counts": service.counts, "arrived": service.arrived}), flush=True)
