@@ -29,12 +29,14 @@ REMEDIES: Mapping[Name, str] = {
     "AUTORETOUCH_REFRESH_TOKEN or the credential refresh_token.",
     "service_unavailable": "The files wait and are sent when it answers again. If it lasts, do "
     "what the reason says, check this machine's network, and the vendor's status.",
-    "share_gone": "Mount the share again or correct its path. Nothing is concluded from its "
+    "share_gone": "Mount the share again or correct its path. (The systemd service sees /srv, /mnt "
+    "and /media; one elsewhere needs systemd/examples/shares.conf.) Nothing is concluded from its "
     "absence.",
     "share_hung": "Look after the file server: it does not answer. The other shares go on; this "
     "one goes on by itself when it answers again.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
-    "`sidecars` to a folder elsewhere.",
+    "`sidecars` to a folder elsewhere. (Where a folder is read-only for the systemd service alone, "
+    "systemd/examples/shares.conf helps.)",
     "watch_limit": "Raise fs.inotify.max_user_watches, or fs.inotify.max_user_instances if the "
     "reason says so (sysctl). Until then the share is polled; it is tried again by itself.",
 }

@@ -5,6 +5,7 @@ Under that seam lies `wire`. Whatever goes wrong on the way becomes `ServiceTrou
 for people; what an answer means is decided in `service` and `tokens`.
 """
 
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -203,11 +204,17 @@ class WireTransport(httpx.BaseTransport):
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
-    """The certificates to believe: the usual ones, and those in `ca_file` if it is not "".
+    """The certificates to believe: the usual ones, this system's, which an administrator may have
+    added one to, and those in `ca_file` if it is not "".
 
     Made once and shared: it takes some 90 ms. Raises `ConfigurationError`.
     """
     context = httpx.create_ssl_context(trust_env=False)
+    # By the paths that OpenSSL was built with: a variable (SSL_CERT_FILE) adds nothing.
+    built_in = ssl.get_default_verify_paths()
+    for kind, path in (("cafile", built_in.openssl_cafile), ("capath", built_in.openssl_capath)):
+        if os.path.exists(path):
+            context.load_verify_locations(**{kind: path})
     if ca_file:
         try:
             context.load_verify_locations(ca_file)

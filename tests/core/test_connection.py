@@ -418,6 +418,16 @@ def test_a_stranger_is_not_told_a_thing_whatever_the_environment_says(
     assert not secure.requests
 
 
+def test_what_the_administrator_added_to_the_system_is_believed(
+    secure: Sandbox, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ssl.get_default_verify_paths()
+    added = usual._replace(openssl_cafile=str(certificate), openssl_capath="/nowhere")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: added)
+    with a_connection(ssl_context=trust("")) as connection:
+        assert health(connection, secure) == 200
+
+
 def test_another_hosts_certificate_is_refused_with_the_remedy(
     secure: Sandbox, certificate: Path
 ) -> None:

@@ -198,7 +198,9 @@ def _absent(error: ShareGone) -> Finding:
 
 
 _ABSENCES = {
-    errno.ENOENT: "Make the folder, mount what belongs there, or correct [[share]] path.",
+    errno.ENOENT: "Make the folder, mount what belongs there, or correct [[share]] path. (The "
+    "systemd service sees /srv, /mnt and /media; for another place see "
+    "systemd/examples/shares.conf.)",
     errno.ENOTDIR: "Give the path of a folder in [[share]] path.",
     errno.ELOOP: "Give the path of a folder in [[share]] path: this link leads nowhere.",
     errno.EACCES: "Give the user that runs this the right to read and enter it, and to enter each "
