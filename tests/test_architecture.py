@@ -67,7 +67,7 @@ ONLY = {
     "settings_faults": ("settings", "they are the words of the settings' own errors"),
     "PIL": ("sandbox demo", "the hot path decodes no pixel, and the daemon runs without the extra"),
     "python_multipart": ("sandbox", "the daemon runs without the extra"),
-    "sandbox": ("demo cli", "the daemon does not know that there is a stand-in"),
+    "sandbox": ("demo commands", "the daemon does not know that there is a stand-in"),
     "demo": ("cli", "it is no part of the daemon"),
     "rich": ("progress demo cli commands", "what has no terminal needs no picture"),
     "prometheus_client": ("metrics", "what is measured is told in one place"),

@@ -38,6 +38,7 @@ class Backlog:
         self._ticket = 0
         self._shut: set[Share] = set()
         self._fresh = 0
+        self._paused = False
         self._closed = False
 
     # What puts in: the observer and the scan.
@@ -152,7 +153,7 @@ class Backlog:
         """The most urgent candidate, waiting for one as long as it takes; None once closed."""
         with self._lock:
             while not self._closed:
-                for queue in self._ready:
+                for queue in () if self._paused else self._ready:
                     if queue:
                         candidate = queue.popleft()
                         candidate.held, candidate.touched = True, None
@@ -256,6 +257,19 @@ class Backlog:
 
     # For those who watch.
 
+    def under_way(self) -> bool:
+        """Whether a worker has a candidate, but for those of a share that is shut."""
+        with self._lock:
+            held = [each for each in self._entries.values() if each.held]
+            return any(each.share not in self._shut for each in held)
+
+    def observed(self) -> list[tuple[Share, str]]:
+        """Paths that were seen to go or to be renamed away: no scan would find out."""
+        with self._lock:
+            known = tuple(self._entries.values())
+        gone = [(each.share, each.path) for each in known if each.vanished]
+        return gone + [(each.share, each.moved_from) for each in known if each.moved_from]
+
     @property
     def ready(self) -> bool:
         """Whether there is something to take."""
@@ -264,6 +278,11 @@ class Backlog:
     def __len__(self) -> int:
         """Candidates in it, the ones that workers hold included."""
         return len(self._entries)
+
+    def pause(self) -> None:
+        """Hand out nothing more, but go on taking in."""
+        with self._lock:
+            self._paused = True
 
     def close(self) -> None:
         """Hand out nothing more and let everybody who waits go."""

@@ -59,9 +59,15 @@ class Candidate:
     touched: float | None = field(default=None, repr=False)
     """Something happened to the path while a worker had it: when to look again."""
     size: int = field(default=0, repr=False)
-    """Bytes of the file that is on its way. This and `sent` others may read at any time."""
+    """Bytes of the file that is on its way. This and the next two others may read at any time."""
+    read: int = field(default=0, repr=False)
+    """How many of them are hashed."""
     sent: int | None = field(default=None, repr=False)
     """How many of them are sent, while it is sent."""
+
+    def on_read(self, read: int) -> None:
+        """So many of its bytes are hashed."""
+        self.read = read
 
     def on_sent(self, sent: int, size: int) -> None:
         """So many of its bytes are sent."""

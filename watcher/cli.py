@@ -7,9 +7,8 @@ files were rejected or failed; 2 usage; 77 login needed; 78 configuration.
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,15 +37,10 @@ class Where:
         return load(self.config, {}, os.environ)
 
 
-EXIT_CODES = (
-    "Exit codes: 0 all well; 1 some files were rejected or failed, or something is not well; 2 "
-    "usage; 77 login needed; 78 configuration."
-)
-
-
 @click.group(
     context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES,
+    epilog="Exit codes: 0 all well; 1 some files were rejected or failed, or something is amiss; "
+    "2 usage; 77 login needed; 78 configuration.",
 )
 @click.option(
     "--config",
@@ -68,7 +62,10 @@ def cli(context: click.Context, config: str | None, state_dir: str | None) -> No
     Start with `autoretouch-watcher demo`, which needs no account.
     """
     default = os.environ.get("STATE_DIRECTORY") or "~/.local/state/autoretouch-watcher"
-    context.obj = Where(config, os.path.expanduser(state_dir or default))
+    place = os.path.expanduser(state_dir or default)
+    if place.startswith("~"):
+        raise click.UsageError("this user has no home directory; give --state-dir.")
+    context.obj = Where(config, place)
 
 
 @cli.command()
@@ -81,6 +78,8 @@ def cli(context: click.Context, config: str | None, state_dir: str | None) -> No
 @click.pass_obj
 def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
+    if not once:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     from watcher.published import Published  # noqa: PLC0415 - `--help` need not load it all
     from watcher.wiring import build  # noqa: PLC0415 - as above
 
@@ -255,18 +254,9 @@ def sandbox(port: int, latency: float) -> int:
     at it, then each request; Ctrl-C ends it.
     """
     with _demo_extra():
-        from watcher.sandbox import Sandbox  # noqa: PLC0415 - it needs the extra
+        from watcher.commands.sandbox import run_sandbox  # noqa: PLC0415 - it needs the extra
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        with Sandbox(port=port, latency_seconds=latency, on_request=click.echo) as service:
-            click.echo("\n".join(service.describe()) + "\n")
-            stop.wait()
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
-    return 0
+    return run_sandbox(port=port, latency=latency)
 
 
 @contextmanager
@@ -282,6 +272,8 @@ def _demo_extra() -> Iterator[None]:
 
 def main() -> None:
     """The console script. Every error that is not a fault of this program is one clear text."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
     try:
         code = cli(prog_name="autoretouch-watcher", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -294,7 +286,14 @@ def main() -> None:
     except WatcherError as error:
         click.echo(f"autoretouch-watcher: {error}", err=True)
         code = CONFIGURATION
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except OSError as error:  # standard output is full or closed
+        click.echo(f"autoretouch-watcher: {error.strerror}", err=True)
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1
+    with suppress(OSError):  # the log: what became of the images is on the share
+        sys.stderr.flush()
     # Not `sys.exit`: a worker that a dead file server holds in the kernel would be waited for.
     os._exit(code or 0)

@@ -35,8 +35,8 @@ REMEDIES: Mapping[Name, str] = {
     "share_hung": "Look after the file server: it does not answer. The other shares go on; this "
     "one goes on by itself when it answers again.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
-    "`sidecars` to a folder elsewhere. (Where a folder is read-only for the systemd service alone, "
-    "systemd/examples/shares.conf helps.)",
+    "`sidecars` to a folder elsewhere. If it is read-only for the systemd service "
+    "alone: systemd/examples/shares.conf.",
     "watch_limit": "Raise fs.inotify.max_user_watches, or fs.inotify.max_user_instances if the "
     "reason says so (sysctl). Until then the share is polled; it is tried again by itself.",
 }
@@ -65,11 +65,12 @@ class Conditions:
         self._wall = wall
         self._lock = threading.Lock()
         self._active: dict[tuple[Name, str], Condition] = {}
+        self._closed = False
 
     def begin(self, name: Name, place: str, why: str) -> None:
         """The condition holds; logged only if it did not before."""
         with self._lock:
-            if (name, place) in self._active:
+            if (name, place) in self._active or self._closed:
                 return
             self._active[name, place] = Condition(name, place, why, self._wall())
         self._log.warning(
@@ -89,8 +90,11 @@ class Conditions:
         """Whether it holds now."""
         return (name, place) in self._active
 
-    def end_all(self) -> None:
-        """Nothing holds any more, or it will be found anew."""
+    def close(self) -> None:
+        """All end, and none begins any more: a thread that a share held until now may still come
+        and tell of trouble that is nobody's."""
+        with self._lock:
+            self._closed = True
         for condition in self.active:
             self.end(condition.name, condition.place)
 

@@ -21,8 +21,7 @@ from watcher.snapshot import Snapshot
 from watcher.systemd import Systemd
 
 SHUTDOWN_SECONDS = 25.0
-"""What is in flight at SIGTERM has so long; the rest is found again at the next start. A new
-configuration waits as long at most."""
+"""What is in flight at SIGTERM has so long; the rest is found again at the next start."""
 
 TICK_SECONDS = 0.5
 """How often the daemon looks; it costs 0.05 % of a core."""
@@ -35,6 +34,7 @@ class Daemon:
     """One run of the program. Owned by the main thread; `stop` may be called from anywhere.
 
     `renewed` makes a shift of the configuration as it is by then; raises `ConfigurationError`.
+    `published` is None if nobody is to be told.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Daemon:
         renewed: Callable[[], Shift],
         overview: Overview,
         systemd: Systemd,
-        published: Published,
+        published: Published | None,
         log: FilteringBoundLogger,
         display: Display,
     ) -> None:
@@ -58,7 +58,7 @@ class Daemon:
         self._once = shift.once
         self._stop = threading.Event()
         self._reload = threading.Event()
-        self._leaving: list[Shift] = []
+        self._next: Shift | None = None
         self._ready = False
         self._publish_due = 0.0
         self._unpublished = ""
@@ -109,7 +109,9 @@ class Daemon:
                 return
             self._tell(self._overview.look(self._shift))
             if self._reload.is_set():
-                self._take_up_configuration()
+                self._read_configuration()
+            if self._next is not None and self._shift.drained:
+                self._change_shifts(self._next)
 
     def _show(self) -> None:
         self._display.show(self._shift.tally.counts, self._shift.to_do)
@@ -122,13 +124,14 @@ class Daemon:
         self._systemd.status(in_words(now))
         if now.moving:
             self._systemd.alive()
-        if time.monotonic() >= self._publish_due:
+        if self._published is not None and time.monotonic() >= self._publish_due:
             self._publish_due = time.monotonic() + PUBLISH_SECONDS
-            self._publish(now)
+            self._publish(now, self._published)
 
-    def _publish(self, now: Snapshot) -> None:
+    def _publish(self, now: Snapshot, published: Published) -> None:
         try:
-            self._published.publish(now)
+            published.publish(now)
+            self._unpublished = ""
         except OSError as error:
             # Nobody but `status` misses it, so it is said once and the images go on.
             if self._unpublished != str(error):
@@ -137,28 +140,24 @@ class Daemon:
 
     # A new configuration
 
-    def _take_up_configuration(self) -> None:
-        """What is under way is finished first; a bad configuration leaves the old one in force."""
+    def _read_configuration(self) -> None:
+        """A bad one leaves the old in force."""
         self._reload.clear()
         self._systemd.reloading()
         try:
-            shift = self._renewed()
+            self._next = self._renewed()
         except ConfigurationError as error:
             self._log.error("failed", reason="configuration", found=f"{error} Not taken up.")
             self._systemd.ready()
             return
-        old, self._shift, self._ready = self._shift, shift, False
-        old.stop_taking()
-        deadline = time.monotonic() + SHUTDOWN_SECONDS
-        while (unfinished := old.join(TICK_SECONDS)) and not self._stop.is_set():
-            self._systemd.alive()
-            if time.monotonic() > deadline:
-                break
-        if unfinished:  # large files: they go on beside the new shift, which sends none of them
-            self._leaving.append(old)
-        old.hand_over()
-        shift.start()
-        self._log.info("config_reloaded", shares=shift.roots)
+        self._shift.drain()
+
+    def _change_shifts(self, following: Shift) -> None:
+        """All that was under way is finished, so no two shifts ever work at the same time."""
+        self._shift.hand_over(following)
+        self._shift, self._next, self._ready = following, None, False
+        self._log.info("config_reloaded", shares=following.roots)
+        following.start()
 
     # Shutdown, in this order: first what brings work, then what does it.
 
@@ -168,10 +167,7 @@ class Daemon:
             self._log.info("stopping", in_backlog=len(self._shift.backlog))
         self._systemd.stopping()
         self._shift.stop_taking()
-        deadline = time.monotonic() + SHUTDOWN_SECONDS
-        unfinished = sum(
-            shift.join(deadline - time.monotonic()) for shift in (self._shift, *self._leaving)
-        )
+        unfinished = self._shift.join(SHUTDOWN_SECONDS)
         self._shift.end()
         return unfinished
 

@@ -201,7 +201,7 @@ class Journey:
                 case Incomplete(_, found):
                     return self._still_arriving(candidate, file, found)
                 case Image():
-                    sha256 = file.sha256()
+                    sha256 = file.sha256(candidate.on_read)
         if not file.unchanged:
             return Changed()
         candidate.hashed = Hashed(file.stamp, verdict, sha256)

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -59,13 +60,20 @@ def _silence_libraries() -> None:
 
 
 class _StandardError:
-    """Standard error as it is at each line: a progress bar puts itself in between."""
+    """Standard error as it is at each line: a progress bar puts itself in between.
+
+    A line that cannot be written is lost: the images go on, and what became of them is on the
+    share.
+    """
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -41,6 +41,7 @@ class Notifier:
         self._log = log
         self._lasting = Lasting(after_seconds)
         self._stop = threading.Event()
+        self._finished = False
         self._queue: SimpleQueue[Notice | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._tell_all, name="notifier", daemon=True)
         self._ways: list[Way] = []
@@ -55,7 +56,7 @@ class Notifier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._ways:
+        if not self._ways or self._finished:
             return
         self._queue.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -68,6 +69,15 @@ class Notifier:
             return
         for notice in self._lasting.look(active, now):
             self._queue.put(notice)
+
+    def finish(self, now: float) -> None:
+        """Nothing holds any more at epoch time `now`: who has been told of something is told so.
+        The thread ends when it has told all, however long that takes; nobody waits for it."""
+        if self._ways:
+            for notice in self._lasting.look((), now):
+                self._queue.put(notice)
+            self._queue.put(None)
+            self._finished = True
 
     # The thread
 

@@ -3,6 +3,7 @@ is. Everything is read through this one descriptor, so that what was checked is 
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,11 +51,12 @@ class OpenFile:
         with reading():
             return 0 < self.stamp.size > os.lseek(self.fd, 0, os.SEEK_HOLE)
 
-    def sha256(self) -> str:
-        """The SHA-256 of its bytes, lower-case hex."""
+    def sha256(self, on_read: Callable[[int], None] = lambda _: None) -> str:
+        """The SHA-256 of its bytes, lower-case hex. `on_read` is told how many are read."""
         digest, offset = hashlib.sha256(), 0
         with reading():
             while piece := os.pread(self.fd, HASH_PIECE, offset):
                 digest.update(piece)
                 offset += len(piece)
+                on_read(offset)
         return digest.hexdigest()

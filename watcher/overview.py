@@ -14,10 +14,6 @@ from watcher.tally import Counts
 RATE_SECONDS = 60.0
 """Rates are means over so long."""
 
-STILL_SECONDS = 180.0
-"""How long nothing may come on though there is work: three times the longest silence that the
-service is allowed by default, after which any request has ended."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -27,18 +23,16 @@ class _Sample:
 
 class Overview:
     """Owned by the main thread; `latest` may be read by any. `clock` is steady, `wall` is epoch
-    time; work that does not come on for `still_seconds` is stuck."""
+    time."""
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        still_seconds: float = STILL_SECONDS,
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._still_seconds = still_seconds
         self._started = wall()
         self._samples: deque[_Sample] = deque([_Sample(clock(), Counts())])
         self._progress: tuple[int, int] = (0, 0)
@@ -91,12 +85,12 @@ class Overview:
         return files / seconds, (counts.bytes - first.counts.bytes) / seconds
 
     def _moving(self, shift: Shift, flights: tuple[Flight, ...]) -> bool:
-        """Whether files are taken, ended or sent, if there are any to take."""
-        progress = (shift.pool.turns, sum(flight.sent for flight in flights))
+        """Whether files are taken, ended, read or sent, if there are any to take."""
+        progress = (shift.pool.turns, sum(flight.read + flight.sent for flight in flights))
         work = shift.backlog.ready or bool(flights)
         if progress != self._progress or not work:
             self._progress, self._came_on = progress, self._clock()
-        return self._clock() - self._came_on < self._still_seconds
+        return self._clock() - self._came_on < shift.still_seconds
 
 
 def in_words(snapshot: Snapshot) -> str:

@@ -105,7 +105,7 @@ class Pool:
         with self._ways() as way:
             me = threading.current_thread()
             while me in self._threads and (candidate := self._backlog.take()) is not None:
-                started, candidate.sent = time.perf_counter(), None
+                started, candidate.sent, candidate.read = time.perf_counter(), None, 0
                 with self._lock:
                     self._busy[me] = candidate, started
                     self.turns += 1
@@ -134,4 +134,5 @@ def _flight(candidate: Candidate, seconds: float) -> Flight:
         sent=sent or 0,
         size=candidate.size,
         seconds=seconds,
+        read=candidate.read,
     )

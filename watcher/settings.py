@@ -4,6 +4,7 @@ Only the wiring (`daemon`) and the command line know it; everybody else is hande
 """
 
 import os
+import stat
 import threading
 import tomllib
 from collections.abc import Mapping
@@ -205,6 +206,8 @@ def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
     if path is None:
         return "no file", {}
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # nobody may ever write to it
+            raise ConfigurationError(f"{path}: is no regular file. Give --config the path of one.")
         with open(path, "rb") as file:
             return path, tomllib.load(file)
     except OSError as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,6 +32,10 @@ from watcher.trouble import STUCK_SECONDS
 
 OK, SOME_FAILED, LOGIN_NEEDED = 0, 1, 77
 
+STILL_SECONDS = 180.0
+"""Three times the longest silence that the service is allowed by default, after which any request
+has ended."""
+
 
 class Listener(Protocol):
     """Who is told what holds, again and again, and remembers what is news in it."""
@@ -46,6 +50,10 @@ class Listener(Protocol):
 
     def look(self, active: tuple[Condition, ...], now: float) -> None:
         """`active` holds at epoch time `now`."""
+        ...
+
+    def finish(self, now: float) -> None:
+        """Nothing holds any more; who has been told of something is told so, in good time."""
         ...
 
 
@@ -65,6 +73,8 @@ class Shift:
     once: bool
     monitor: AbstractContextManager[object]
     notifier: Listener
+    still_seconds: float = STILL_SECONDS
+    """After so long without any progress, work is stuck."""
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -77,7 +87,7 @@ class Shift:
         self._open.enter_context(self.notifier)
         try:
             self._open.enter_context(self.monitor)
-        except ConfigurationError as error:  # no reason to keep images from going on
+        except (ConfigurationError, OSError) as error:  # no reason to keep images from going on
             self.log.error("failed", reason="monitor", found=str(error))  # noqa: TRY400 - no trace
 
     def _start_clock(self) -> None:
@@ -145,6 +155,15 @@ class Shift:
 
     # Its end, in this order: first what brings work, then what does it.
 
+    def drain(self) -> None:
+        """No file is begun any more; events are still taken in."""
+        self.backlog.pause()
+
+    @property
+    def drained(self) -> bool:
+        """Whether all that was begun is done, but for what a share holds that does not answer."""
+        return not self.backlog.under_way() and not self.pool.flights()
+
     def stop_taking(self) -> None:
         """Nothing new is begun from now on."""
         for intake in self.intakes:
@@ -155,11 +174,20 @@ class Shift:
         """Waits for what is under way, `seconds` at most; how many workers are still busy then."""
         return self.pool.join(seconds)
 
-    def hand_over(self) -> None:
-        """Another shift follows, which will find out anew what holds."""
-        self.conditions.end_all()
-        self.notifier.look((), time.time())
-        self.end()
+    def hand_over(self, successor: Self) -> None:
+        """The end for the sake of a new configuration, once `drained`."""
+        self.stop_taking()
+        for share, path in self.backlog.observed():
+            successor.was_seen_to_go(share.root, path)
+        self.conditions.close()
+        self.notifier.finish(time.time())
+        self._open.close()
+
+    def was_seen_to_go(self, root: str, path: str) -> None:
+        """The shift before saw a file go, and had not come to take its record away."""
+        for intake in self.intakes:
+            if intake.share.root == root:
+                intake.vanished(path)
 
     def end(self) -> None:
         """Nobody is told anything any more."""

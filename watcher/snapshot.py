@@ -11,7 +11,8 @@ Step = Literal["looking", "sending"]
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """One file that a worker has: `sent` of its `size` bytes are sent; `seconds` since it began."""
+    """One file that a worker has: `sent` of its `size` bytes are sent, `read` are hashed; `seconds`
+    since it began."""
 
     share: str
     path: str
@@ -19,6 +20,7 @@ class Flight:
     sent: int
     size: int
     seconds: float
+    read: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,13 @@ class Systemd:
         address = self._address
         if address.startswith("@"):  # the abstract namespace
             address = "\0" + address[1:]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.settimeout(1)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+                notify.settimeout(1)
                 notify.sendto(news.encode(), address)
-            except OSError:
-                # Nobody listens any more: then nobody waits for this either, and images go on.
-                return
+        except OSError:
+            # Nobody listens any more: then nobody waits for this either, and images go on.
+            return
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float:

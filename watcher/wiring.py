@@ -24,7 +24,7 @@ from watcher.intake import Intake
 from watcher.journey import Journey
 from watcher.monitor import Monitor
 from watcher.notify import Notifier
-from watcher.overview import STILL_SECONDS, Overview
+from watcher.overview import Overview
 from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.progress import Bar, Census, Display, Lines, Nothing
@@ -34,7 +34,7 @@ from watcher.service import Service, Tokens
 from watcher.settings import Settings
 from watcher.settling import Settling
 from watcher.share import Share
-from watcher.shift import Shift
+from watcher.shift import STILL_SECONDS, Shift
 from watcher.systemd import Systemd
 from watcher.tally import Tally
 from watcher.trouble import Trouble
@@ -54,9 +54,7 @@ def build(
     """
     settings = read()
     log = _log(settings)
-    lasting = _Lasting(
-        Conditions(log), Tally(), Claims(time.monotonic), Overview(still_seconds=_still(settings))
-    )
+    lasting = _Lasting(Tally(), Overview())
 
     def shift(settings: Settings) -> Shift:
         return _shift(
@@ -81,28 +79,21 @@ def build(
         renewed=renewed,
         overview=lasting.overview,
         systemd=Systemd(environ),
-        published=Published(state_dir),
+        published=None if rehearsal else Published(state_dir),
         log=log,
         display=_display(shares_of(settings)) if once else Nothing(),
     )
 
 
 class _Lasting(NamedTuple):
-    """What outlasts a shift: so a file that an old one still sends is not sent by the new one."""
+    """What outlasts a shift."""
 
-    conditions: Conditions
     tally: Tally
-    claims: Claims
     overview: Overview
 
 
 def _log(settings: Settings) -> FilteringBoundLogger:
     return logs.configure(level=settings.log.level, form=settings.log.format)
-
-
-def _still(settings: Settings) -> float:
-    """After so many seconds any request has ended, however silent the service was."""
-    return max(STILL_SECONDS, 3 * settings.api.timeout_seconds)
 
 
 def _shift(
@@ -120,7 +111,7 @@ def _shift(
     settling = settling_of(settings)
     backlog = Backlog(clock=time.monotonic)
     gates, places = Gates(backlog), Places(settings.upload.parallel)
-    conditions, tally, claims = lasting.conditions, lasting.tally, lasting.claims
+    conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)
     scans = ScanLog(log, conditions)
     pool = Pool(
         settings.workers.count,
@@ -195,6 +186,8 @@ def _shift(
             host=socket.gethostname(),
             log=log,
         ),
+        # Until then any request has ended, however silent the service was.
+        still_seconds=max(STILL_SECONDS, 3 * settings.api.timeout_seconds),
     )
 
 

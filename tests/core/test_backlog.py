@@ -604,3 +604,25 @@ def test_closing_lets_everybody_go_and_hands_out_nothing_more(backlog: Backlog) 
 
 def test_a_candidate_says_nothing_of_a_path_in_its_repr_that_forges_lines(tmp_path: Path) -> None:
     assert "\n" not in repr(Candidate(Share(str(tmp_path)), "a\nb.jpg", Priority.FRESH))
+
+
+def test_while_it_pauses_it_takes_in_and_hands_nothing_out() -> None:
+    backlog = Backlog(clock=Clock(0))
+    one = SHARES[0]
+    backlog.put(one, "a.jpg", Priority.BACKLOG, timeout=0)
+    taken = backlog.take()
+    backlog.pause()
+    assert backlog.under_way()
+    got: list[Candidate | None] = []
+    other = in_thread(lambda: got.append(backlog.take()))
+    backlog.put(one, "b.jpg", Priority.BACKLOG, timeout=0)
+    assert backlog.offer(one, "gone.jpg", settle_seconds=1, vanished=True)
+    assert backlog.rename(one, "old.jpg", "new.jpg", settle_seconds=1)
+    assert taken is not None
+    backlog.finish(taken)
+    assert not backlog.under_way()
+    assert len(backlog) == 3
+    assert backlog.observed() == [(one, "gone.jpg"), (one, "old.jpg")]
+    backlog.close()
+    assert ended(other)
+    assert got == [None]

@@ -78,3 +78,11 @@ def test_of_many_threads_that_meet_it_one_says_so(conditions: Conditions, log: L
     for thread in threads:
         thread.join(PATIENCE)
     assert log.events == ["condition_raised", "condition_cleared"]
+
+
+def test_after_its_end_none_begins(conditions: Conditions, log: Log) -> None:
+    conditions.begin("share_gone", "/srv/photos", "cannot enter /srv/photos")
+    conditions.close()
+    conditions.begin("share_gone", "/srv/other", "a thread that came late")
+    assert log.events == ["condition_raised", "condition_cleared"]
+    assert conditions.active == ()

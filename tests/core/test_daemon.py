@@ -60,6 +60,8 @@ class Deaf:
 
     def look(self, active: tuple[Condition, ...], now: float) -> None: ...
 
+    def finish(self, now: float) -> None: ...
+
 
 @pytest.fixture
 def kept_signals() -> Iterator[None]:

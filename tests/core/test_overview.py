@@ -36,6 +36,8 @@ class Nobody:
 
     def look(self, active: tuple[Condition, ...], now: float) -> None: ...
 
+    def finish(self, now: float) -> None: ...
+
 
 class Work:
     """A shift without shares, whose one worker keeps what it takes until it is let go."""
@@ -66,6 +68,7 @@ class Work:
             once=False,
             monitor=nullcontext(),
             notifier=Nobody(),
+            still_seconds=60,
         )
 
     def way(self, candidate: Candidate) -> Outcome:
@@ -89,7 +92,7 @@ def work(tmp_path: Path, clock: Clock) -> Work:
 
 @pytest.fixture
 def overview(clock: Clock) -> Overview:
-    return Overview(clock=clock, wall=clock.wall, still_seconds=60)
+    return Overview(clock=clock, wall=clock.wall)
 
 
 def moving(overview: Overview, work: Work) -> bool:
@@ -114,6 +117,23 @@ def test_work_that_nobody_takes_is_stuck_after_a_while(
     assert in_words(overview.latest) == "0 shares, 0 uploaded, 0 rejected, 1 waiting; nothing moves"
     work.pool.turns += 1  # somebody took something
     assert moving(overview, work)
+
+
+def test_a_file_that_takes_long_to_be_read_is_well_while_its_bytes_come(
+    overview: Overview, work: Work, clock: Clock
+) -> None:
+    work.comes("a.jpg")
+    work.pool.start()
+    candidate = work.taken.get(timeout=PATIENCE)
+    for read in range(100, 1_000, 100):
+        candidate.on_read(read)
+        clock.advance(59)
+        assert moving(overview, work)
+    clock.advance(60)
+    assert not moving(overview, work)
+    work.let_go.set()
+    work.shift.stop_taking()
+    assert work.shift.join(PATIENCE) == 0
 
 
 def test_work_that_is_held_or_waits_for_its_time_is_not_stuck(
@@ -187,5 +207,5 @@ def test_conditions_are_told_with_their_beginning(
     ]
     assert "login" in now.conditions[0].remedy
     assert in_words(now).endswith("; login_needed, share_gone")
-    work.shift.hand_over()
+    work.shift.hand_over(work.shift)
     assert overview.look(work.shift).conditions == ()

@@ -1,5 +1,6 @@
 """The configuration: where values come from, and errors that name file, key and remedy."""
 
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -305,3 +306,9 @@ def test_a_file_that_cannot_be_read_is_named(config: Config, tmp_path: Path) -> 
     config.path.write_bytes(b"x = '\xff'")
     with pytest.raises(ConfigurationError, match="is not TOML"):
         load(str(config.path), {}, {})
+
+
+def test_a_configuration_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    with pytest.raises(ConfigurationError, match="is no regular file"):
+        load(str(tmp_path / "config.toml"), {}, {})

@@ -193,3 +193,25 @@ def test_the_example_configuration_is_complete_and_holds_the_defaults() -> None:
     written = tomllib.loads((REPOSITORY / "config.example.toml").read_text())
     defaults = Settings(share=(ShareSettings(path="/srv/photos"),)).model_dump(mode="json")
     assert written == defaults
+
+
+def test_a_standard_output_that_is_full_is_one_clear_line(installed: Installation) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            installed.command("config"),
+            env=installed.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_standard_output_that_is_closed_is_done_without(installed: Installation) -> None:
+    closing = ["sh", "-c", 'exec "$@" >&-', "sh", *installed.command("config")]
+    done = subprocess.run(
+        closing, env=installed.environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

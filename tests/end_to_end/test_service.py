@@ -4,12 +4,14 @@ import contextlib
 import http.client
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.fuse_share import FuseShare, needs_fuse
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import PATIENCE, Installation, Running
 from tests.end_to_end.test_once import check
@@ -142,6 +144,88 @@ def test_what_is_under_way_at_a_reload_is_finished_and_sent_once(installed: Inst
         daemon.wait_until(lambda: len(daemon.named("uploaded")) == 4, "4 uploads")
     assert check(installed.share) == 4
     assert installed.service.counters["POST /upload"] == 4
+
+
+def test_it_tells_how_it_is_while_a_new_configuration_waits(installed: Installation) -> None:
+    slow = installed.service.fault(faults.Slow(5), method="POST", path="/upload", times=None)
+    published = Published(str(installed.folder / "state"))
+    with installed.daemon() as daemon:
+        installed.drop("a.jpg", picture(1))
+        assert installed.service.wait_for(lambda: slow.hits > 0)
+        reload(daemon)
+        before = published.read()
+        daemon.wait_until(
+            lambda: (now := published.read()) and (before is None or now.at > before.at), "it tells"
+        )
+        assert not daemon.named("config_reloaded")
+        daemon.wait_for("config_reloaded")
+        assert [event["event"] for event in daemon.events][-2:] == ["uploaded", "config_reloaded"]
+
+
+def test_what_went_just_before_a_reload_takes_its_record_along(installed: Installation) -> None:
+    installed.configure(settle=2)
+    with installed.daemon() as daemon:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            installed.drop(name, picture(1))
+        daemon.wait_until(lambda: len(list(installed.share.glob("*.sha256"))) == 3, "the records")
+        (installed.share / "a.jpg").unlink()
+        (installed.share / "b.jpg").rename(installed.share / "b2.jpg")
+        installed.drop("last.jpg", picture(2))  # which the observer tells after those
+        reload(daemon)
+        daemon.wait_for("config_reloaded")
+        daemon.wait_until(
+            lambda: (
+                {path.name for path in installed.share.glob("*.sha256")}
+                == {"b2.jpg.sha256", "c.jpg.sha256", "last.jpg.sha256"}
+            ),
+            "the records follow",
+        )
+
+
+@needs_fuse
+def test_a_share_that_hangs_does_not_hold_up_a_new_configuration(
+    installed: Installation,
+) -> None:
+    behind = installed.folder / "behind"
+    behind.mkdir()
+    hung, installed.share = installed.share, installed.folder / "second"
+    installed.share.mkdir()
+    installed.configure(share=f'[[share]]\npath = "{hung}"')
+    with FuseShare(hung, behind) as server, installed.daemon() as daemon:
+        daemon.wait_for("rescan", share=str(hung))
+        (behind / "b.jpg").write_bytes(picture(2))
+        server.hang()
+        daemon.wait_for("condition_raised", condition="share_hung")
+        installed.configure()
+        reload(daemon)
+        assert daemon.wait_for("config_reloaded")["shares"] == [str(installed.share)]
+        daemon.wait_for("condition_cleared", condition="share_hung")
+        installed.drop("a.jpg", picture(1))
+        daemon.wait_for("uploaded", path="a.jpg")
+        server.die()
+        installed.drop("c.jpg", picture(3))
+        daemon.wait_for("uploaded", path="c.jpg")
+        assert len(daemon.named("condition_raised")) == 1
+
+
+def test_a_log_that_cannot_be_written_costs_no_image(installed: Installation) -> None:
+    with Path("/dev/full").open("w") as full:
+        daemon = subprocess.Popen(installed.command("run"), env=installed.environment, stderr=full)
+    with daemon:
+        installed.drop("a.jpg", picture(1))
+        assert installed.service.wait_for(lambda: bool(installed.service.uploads), PATIENCE)
+        daemon.send_signal(signal.SIGHUP)
+        installed.drop("b.jpg", picture(2))
+        assert installed.service.wait_for(lambda: len(installed.service.uploads) == 2, PATIENCE)
+        daemon.terminate()
+        assert daemon.wait(PATIENCE) == 0
+
+
+def test_a_rehearsal_leaves_no_trace(installed: Installation) -> None:
+    installed.drop("a.jpg", picture(1))
+    assert installed.call("run", "--dry-run").code == 0
+    assert not (installed.folder / "state").exists()
+    assert [path.name for path in installed.share.iterdir()] == ["a.jpg"]
 
 
 def test_sigterm_ends_it_in_the_middle_of_a_reload(installed: Installation) -> None:

@@ -543,10 +543,27 @@ def test_it_ends_with_the_daemon_whatever_it_is_about(
     ]
 
 
+def test_all_ends_are_told_though_telling_takes_long(tmp_path: Path) -> None:
+    told, log = tmp_path / "told", Log()
+    go_on = tmp_path / "go on"
+    program = script(
+        tmp_path,
+        f"while [ ! -e '{go_on}' ]; do sleep 0.05; done; echo $AUTORETOUCH_STATE >>{told}",
+    )
+    with a_notifier(log, program) as notifier:
+        notifier.look((GONE, LOGIN), 9_000)
+        notifier.look((GONE, LOGIN), 9_001)  # which is not looked at: two wait to be told
+        notifier.finish(9_002)
+    go_on.touch()
+    notifier._thread.join(PATIENCE)
+    assert told.read_text().split() == ["raised", "raised", "cleared", "cleared"]
+
+
 def test_nobody_is_told_if_nobody_is_named() -> None:
     log, before = Log(), threading.active_count()
     with a_notifier(log) as notifier:
         notifier.look((GONE,), 9_999)
+        notifier.finish(9_999)
         assert threading.active_count() == before
         assert notifier._queue.empty()
     assert not log.events

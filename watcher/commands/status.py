@@ -35,7 +35,8 @@ known is null. A name that is not UTF-8 has its odd bytes as "\udc80" to "\udcff
       unreadable, unreadable_folder   folders that cannot be listed; the first, and why
       counted_at, seconds   when the counting ended, how long it took
     conditions           name, place, reason, remedy, since
-    in_flight            share, path, step (looking | sending), sent, size, percent, seconds
+    in_flight            share, path, step (looking | sending), read (bytes hashed), sent, size,
+                         percent, seconds
     rejections           the newest ten: share, path, at, why
 """
 
