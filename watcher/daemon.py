@@ -156,8 +156,8 @@ class Daemon:
         """All that was under way is finished, so no two shifts ever work at the same time."""
         self._shift.hand_over(following)
         self._shift, self._next, self._ready = following, None, False
-        self._log.info("config_reloaded", shares=following.roots)
         following.start()
+        self._log.info("config_reloaded", shares=following.roots)
 
     # Shutdown, in this order: first what brings work, then what does it.
 

@@ -9,14 +9,13 @@ between two full ones they pass over folders in which nothing changed.
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from watcher.backlog import Backlog
 from watcher.candidate import Priority
 from watcher.errors import ShareTrouble
 from watcher.folders import Folders
 from watcher.record import NOTE, SIDECAR
-from watcher.scan import Found, Unreadable, scan
+from watcher.scan import Found, ScanSummary, Unreadable, scan, walk
 from watcher.share import Share
 from watcher.watch import Watch
 
@@ -28,24 +27,6 @@ MAX_FOLDERS = 1_000
 
 DOOR_SECONDS = 0.2
 """How long a scan waits at the backlog's door before it looks up."""
-
-
-@dataclass(slots=True)
-class ScanSummary:
-    """What one scan of a whole share met: files by what their record said (`bytes` are those of the
-    candidates), folders that could not be listed (with why), and the trouble that ended it early,
-    if any. A scan that is not `full` listed only folders with changes."""
-
-    recorded: int = 0
-    rejected: int = 0
-    candidates: int = 0
-    bytes: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-    trouble: ShareTrouble | None = None
-    seconds: float = 0.0
-    full: bool = True
-    unwatched: str = ""
-    """Why not every folder can be watched, if it should be."""
 
 
 Report = Callable[[Share, ScanSummary], None]
@@ -234,6 +215,7 @@ class Intake:
         self._full = full
         self.watch.scan_begins()
         try:
+            self._watch_all()
             for file in scan(self.share, visitor=self):
                 self._take_in(file, summary)
         except _Interrupted:
@@ -251,6 +233,17 @@ class Intake:
         self._scan_due = min(soon, self._full_due)
         self._report(self.share, summary)
         return summary.trouble is None
+
+    def _watch_all(self) -> None:
+        """Before anything waits at the backlog's door: what is dropped from now on is noticed at
+        once, however much there is to take in."""
+        if self.watch.unplanted:
+            walk(self.share, self._plant)
+            self.watch.unplanted = False
+
+    def _plant(self, folder: str, fd: int, status: os.stat_result) -> None:
+        self._look_up()
+        self.watch.enter(folder, fd, status)
 
     def _take_in(self, file: Found | Unreadable, summary: ScanSummary) -> None:
         self._look_up()

@@ -8,10 +8,11 @@ waits at the backlog's door.
 import heapq
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from watcher.errors import FileUnreadable
+from watcher.errors import FileUnreadable, ShareTrouble
 from watcher.record import State, state_of
 from watcher.share import Share
 from watcher.tree import PATH_MAX, NotThere, translated
@@ -33,6 +34,24 @@ class Unreadable(NamedTuple):
 
     path: str
     why: str
+
+
+@dataclass(slots=True)
+class ScanSummary:
+    """What one scan of a whole share met: files by what their record said (`bytes` are those of the
+    candidates), folders that could not be listed (with why), and the trouble that ended it early,
+    if any. A scan that is not `full` listed only folders with changes."""
+
+    recorded: int = 0
+    rejected: int = 0
+    candidates: int = 0
+    bytes: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    trouble: ShareTrouble | None = None
+    seconds: float = 0.0
+    full: bool = True
+    unwatched: str = ""
+    """Why not every folder can be watched, if it should be."""
 
 
 class Visitor(Protocol):
@@ -94,6 +113,34 @@ def scan(
             folders.extend(reversed(inside))
 
 
+def walk(share: Share, enter: Callable[[str, int, os.stat_result], None]) -> None:
+    """Only the folders, some six times as fast: calls `enter` in each, as `Visitor.enter`.
+
+    What cannot be entered is left out; the scan says so. Raises `ShareGone`.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        prefix, below = f"{folder}/" if folder else "", list[str]()
+        try:
+            with share.tree.folder(folder) as fd, translated(folder):
+                enter(folder, fd, os.fstat(fd))
+                with os.scandir(fd) as entries:
+                    below += [
+                        prefix + each.name
+                        for each in entries
+                        if each.is_dir(follow_symlinks=False)
+                        and _is_ours(share, prefix + each.name)
+                    ]
+        except (NotThere, FileUnreadable):
+            continue
+        folders += below
+
+
+def _is_ours(share: Share, folder: str) -> bool:
+    return share.ignores.folder(folder) is None and len(os.fsencode(folder)) < PATH_MAX
+
+
 def _files(share: Share, folder: str, below_it: list[str]) -> Generator[Found, None, int]:
     """The files of one folder; appends the folders in it to `below_it`; a digest of all names."""
     after, digest = "", 0
@@ -116,18 +163,13 @@ def _names(share: Share, folder: str, after: str, below_it: list[str]) -> list[s
             for entry in entries:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    path = prefix + name
-                    if ignores.folder(path) is None and _reachable(path):
-                        below_it.append(path)
+                    if _is_ours(share, prefix + name):
+                        below_it.append(prefix + name)
                 elif name > after and ignores.file(prefix + name) is None:
                     yield name
 
     with share.tree.folder(folder) as fd:
         return heapq.nsmallest(SLICE, candidates())
-
-
-def _reachable(path: str) -> bool:
-    return len(os.fsencode(path)) < PATH_MAX
 
 
 def _with_state(share: Share, folder: str, names: list[str]) -> list[Found]:

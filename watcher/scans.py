@@ -6,7 +6,7 @@ from structlog.typing import FilteringBoundLogger
 
 from watcher.conditions import Conditions
 from watcher.errors import RecordUnwritable, ShareTrouble
-from watcher.intake import ScanSummary
+from watcher.scan import ScanSummary
 from watcher.share import Share
 
 

@@ -133,7 +133,10 @@ class Shift:
     @property
     def watching(self) -> bool:
         """Whether each share is watched, or it is known why not."""
-        return all(intake.watch.seen or self.hangs.hung(intake) for intake in self.intakes)
+        return all(
+            (intake.watch.seen and not intake.watch.unplanted) or self.hangs.hung(intake)
+            for intake in self.intakes
+        )
 
     @property
     def nothing_left(self) -> bool:

@@ -26,7 +26,7 @@ class Watch:
     """One share's; owned by the thread of its intake.
 
     `shortage` says why not every folder can be watched that should be; "" if they can. `seen`:
-    it was looked for at least once.
+    it was looked for at least once. `unplanted`: its folders are to be entered, and were not yet.
     """
 
     def __init__(self, share: Share, hints: Hints) -> None:
@@ -40,6 +40,7 @@ class Watch:
         self.shortage = ""
         self.keeps_times = False
         self.seen = False
+        self.unplanted = False
 
     @property
     def how(self) -> Literal["events", "polling", "not yet", "gone"]:
@@ -72,6 +73,7 @@ class Watch:
     def end(self) -> None:
         """Watches nothing more."""
         observer, self._observer, self._root = self._observer, None, None
+        self.unplanted = False
         if observer is not None:
             observer.stop(1.0)
 
@@ -95,6 +97,7 @@ class Watch:
         if wanted == "events" or (wanted == "auto" and not self._unannounced):
             try:
                 self._observer = Observer(self._hints)
+                self.unplanted = True
             except OSError as error:  # no inotify instance is left
                 self.shortage = str(error)
 

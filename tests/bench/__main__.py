@@ -1,77 +1,92 @@
-"""`python -m tests.bench`: our program and its peers on the same files, in one run.
+"""`python -m tests.bench [WHAT]`: what our program costs, beside its peers on the same files.
 
-Prints a table and, with `--json FILE`, writes the same as JSON. `--full` takes the full data sets
-(gigabytes, many minutes) instead of a tenth of them. Instead, `cap` measures the bandwidth cap,
-`backlog` the memory of a daemon with many waiting files, `idle` the processor time of one
-that has nothing to do.
+compare   files/s, MB/s, processor and memory of our program, a shell pipeline, the documentation's
+          script, the limit of this machine (openssl and one curl a core) and raw SHA-256, in one
+          run; then the targets. S small JPEGs, D half of them duplicates, M photographs, L large
+          TIFFs; K known already and W not, by a service that is 50 ms away
+latency   from a file's close until the service has it, beyond settle_seconds
+again     the start over a large share on which all is done, against a bare walk
+profile   where the processor time goes, on S (or --only M)
+cap       how well the bandwidth cap is kept
+backlog   the memory of a daemon with many waiting files
+idle      the processor time of a daemon that has nothing to do
+
+Without --full it takes a tenth of the data, or a quarter: some minutes for all, one for `compare`.
+Everything stays on this machine. The numbers are the machine's as much as the program's: compare
+what stands in one table. A new file should take some 10 us; on ext4 without a journal it takes
+many times that for a minute after many were deleted: wait, or take another --dir.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.bench import peers, runs, waiting
-from tests.bench.data import FULL, SHORT, DataSet, images, make, remove_records, total
-
-PEER_FILES = 100
-"""The peers get so many files at most: they are slow, and their rate does not depend on it."""
-
-
-def compare(sets: tuple[DataSet, ...], work: Path) -> Iterator[dict[str, object]]:
-    """One row for each data set and program."""
-    for data in sets:
-        folder = make(data, work)
-        ours = _ours(data, folder, work)
-        yield _row(data.name, "autoretouch-watcher", folder, ours, ours)
-        few = make(data._replace(files=min(data.files, PEER_FILES)), work)
-        if not data.latency:
-            for name, command in (("shell pipeline", peers.shell), ("script", peers.script)):
-                with runs.stand_in(0.0) as service:
-                    peer = runs.measure(command(few, service.url), {}, service)
-                yield _row(data.name, name, few, peer, ours, ours_in=folder)
-        seconds, cpu = peers.raw_sha256(images(folder))
-        raw = runs.Measured(seconds, cpu, 0.0, {})
-        yield _row(data.name, "raw SHA-256", folder, raw, ours)
+from tests.bench import profiling, runs, waiting
+from tests.bench.again import again
+from tests.bench.compare import Rounds, compare
+from tests.bench.data import FULL, LATENCY, SHORT, TINY, DataSet, make
+from tests.bench.here import machine
+from tests.bench.latency import Amount, latency
+from tests.bench.tables import Row, shown
+from tests.bench.targets import of_table, verdicts
 
 
-def _ours(data: DataSet, folder: Path, work: Path) -> runs.Measured:
-    remove_records(folder)
-    with runs.stand_in(data.latency) as service:
-        command, environment = runs.our_program(folder, service.url, work)
-        if data.known:
-            runs.run(command, environment)
-            remove_records(folder)
-        return runs.measure(command, environment, service)
+class Size(NamedTuple):
+    """How much of everything."""
+
+    sets: tuple[DataSet, ...]
+    rounds: int
+    amount: Amount
+    finished: tuple[int, ...]
+    waiting: tuple[int, ...]
+    idle: int
+    watched: float
 
 
-def _row(
-    data: str,
-    program: str,
-    folder: Path,
-    measured: runs.Measured,
-    ours: runs.Measured,
-    *,
-    ours_in: Path | None = None,
-) -> dict[str, object]:
-    count, size = len(images(folder)), total(folder)
-    rate = count / measured.seconds
-    our_rate = len(images(ours_in or folder)) / ours.seconds
-    return {
-        "data": data,
-        "program": program,
-        "files/s": round(rate, 1),
-        "MB/s": round(size / 1e6 / measured.seconds, 1),
-        "CPU ms/file": round(measured.cpu / count * 1e3, 2),
-        "CPU s/GB": round(measured.cpu / size * 1e9, 2),
-        "peak MB": round(measured.memory, 1),
-        "ours/its rate": round(our_rate / rate, 2),
-        "sent twice": measured.counts.get("sent twice", 0),
-    }
+_FULL_BACKLOGS = ((10_000, 0.0), (10_000, LATENCY), (20_000, 0.0))
+"""The last is more than the daemon's backlog holds, so that its scan waits at the door."""
+
+SIZES = {
+    "full": Size(
+        sets=FULL,
+        rounds=3,
+        amount=Amount(slow=120, fast=3_000, backlogs=_FULL_BACKLOGS, beside=1.0, settle=2.0),
+        finished=(200_000, 1_000_000),
+        waiting=(10_000, 100_000, 1_000_000),
+        idle=200_000,
+        watched=30.0,
+    ),
+    "short": Size(
+        sets=SHORT,
+        rounds=1,
+        amount=Amount(
+            slow=30, fast=500, backlogs=((2_000, 0.0), (2_000, LATENCY)), beside=2.0, settle=2.0
+        ),
+        finished=(20_000,),
+        waiting=(10_000, 100_000),
+        idle=20_000,
+        watched=15.0,
+    ),
+    "tiny": Size(
+        sets=TINY,
+        rounds=1,
+        amount=Amount(
+            slow=1, fast=10, backlogs=((30, 0.0), (30, LATENCY)), beside=50.0, settle=0.1
+        ),
+        finished=(200,),
+        waiting=(100,),
+        idle=200,
+        watched=0.2,
+    ),
+}
+
+Rows = Iterable[Row]
 
 
-def cap(work: Path) -> Iterator[dict[str, object]]:
+def cap(work: Path) -> Rows:
     """How near the cap is kept; each run sends what should take ten seconds."""
     for mbit in (8, 80, 400):
         size = mbit * 1_000_000 // 8 * 10 // 16
@@ -79,7 +94,8 @@ def cap(work: Path) -> Iterator[dict[str, object]]:
         with runs.stand_in(0.0) as service:
             more = f"[upload]\nmax_mbit_per_second = {mbit}\n"
             command, environment = runs.our_program(folder, service.url, work, more)
-            counts = runs.measure(command, environment, service).counts
+            runs.run(command, environment)
+            counts = runs.finished(service).counts
         # As the service sees it: from the first byte that arrives to the last.
         seconds = (counts["last us"] - counts["first us"]) / 1e6
         rate = counts["bytes"] * 8 / 1e6 / seconds
@@ -91,44 +107,59 @@ def cap(work: Path) -> Iterator[dict[str, object]]:
         }
 
 
+WHAT: dict[str, Callable[[Path, Size], Rows]] = {
+    "latency": lambda work, size: latency(work, size.amount),
+    "again": lambda work, size: again(work, size.finished),
+    "profile": lambda work, size: profiling.profile(size.sets[0], work),
+    "cap": lambda work, _: cap(work),
+    "backlog": lambda work, size: waiting.backlog(work, size.waiting, watched=size.watched),
+    "idle": lambda work, size: waiting.idle(work, size.idle, watched=size.watched),
+}
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=["compare", "cap", "backlog", "idle"], default="compare"
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--full", action="store_true", help="the full data sets")
-    parser.add_argument("--only", default="SDMLK", help="data sets by letter, such as SM")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there, too")
+    parser.add_argument(
+        "what", metavar="WHAT", nargs="?", choices=["compare", *WHAT], default="compare"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", dest="size", action="store_const", const="full", default="short")
+    size.add_argument(
+        "--tiny", dest="size", action="store_const", const="tiny", help="only to see that it works"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="LETTERS",
+        default="SDMLKW",
+        help="data sets of `compare`, such as SM; of `profile` the first",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the tables there, too")
+    parser.add_argument("--dir", help="work below it, on its file system; else where $TMPDIR says")
     asked = parser.parse_args()
-    sets = tuple(data for data in (FULL if asked.full else SHORT) if data.name in asked.only)
-    rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        for row in _measured(asked.what, sets, Path(name), full=asked.full):
-            if not rows:
-                print("".join(f"{key:>{_width(key)}}" for key in row), flush=True)
-            print("".join(f"{value!s:>{_width(key)}}" for key, value in row.items()), flush=True)
-            rows.append(row)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.dir) as work:
+        print(machine(Path(work)), end="\n\n", flush=True)
+        tables = _tables(asked.what, Path(work), SIZES[asked.size], asked.only)
     if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+        asked.json.write_text(json.dumps(tables, indent=1) + "\n")
 
 
-def _measured(
-    what: str, sets: tuple[DataSet, ...], work: Path, *, full: bool
-) -> Iterator[dict[str, object]]:
-    match what:
-        case "cap":
-            return cap(work)
-        case "backlog":
-            return waiting.backlog(work, (10_000, 100_000, *([1_000_000] if full else [])))
-        case "idle":
-            return waiting.idle(work, 200_000 if full else 20_000)
-        case _:
-            return compare(sets, work)
-
-
-def _width(key: str) -> int:
-    return 22 if key == "program" else max(len(key), 6) + 2
+def _tables(what: str, work: Path, size: Size, only: str) -> dict[str, list[Row]]:
+    """Measures and prints; the rows, by table."""
+    found: Rounds = {}
+    size = size._replace(sets=tuple(data for data in size.sets if data.name in only))
+    if what == "compare":
+        rows = shown(compare(size.sets, work, rounds=size.rounds, found=found))
+        targets = verdicts(found)
+    else:
+        rows = shown(WHAT[what](work, size))
+        targets = of_table(what, rows)
+    print()
+    return {what: rows, "targets": shown(targets)}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
+
+from tests.bench import launched
 
 TOKEN = "benchmark"
 SETTLE_SECONDS = 0.1
@@ -69,19 +70,17 @@ def finished(service: Service) -> Served:
 def run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> Used:
     """Runs it to its end; its standard error goes to `log`."""
     with open(log or os.devnull, "wb") as errors:
-        started = perf_counter()
-        process = subprocess.Popen(
-            command,
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", launched.__file__, *command],
             env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=errors,
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command} ended with {process.returncode}")
-    return Used(seconds, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024)
+    if done.returncode:
+        raise RuntimeError(f"{command} ended with {done.returncode}")
+    seconds, user, system, kilobytes = map(float, done.stdout.split())
+    return Used(seconds, user, system, kilobytes / 1024)
 
 
 def our_program(

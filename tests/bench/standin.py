@@ -144,7 +144,10 @@ class StandIn:
             selector.register(connection, selectors.EVENT_READ, Client(connection))
             return
         client: Client = key.data
-        data = client.connection.recv(RECEIVE)
+        try:
+            data = client.connection.recv(RECEIVE)
+        except ConnectionResetError:  # whoever it was has ended
+            data = b""
         if data:
             now = time.monotonic_ns() // 1000
             self.counts["last us"] = now

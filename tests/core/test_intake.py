@@ -24,8 +24,9 @@ from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
 from watcher.errors import RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
-from watcher.intake import MAX_FOLDERS, Intake, ScanSummary
+from watcher.intake import MAX_FOLDERS, Intake
 from watcher.record import write_note, write_sidecar
+from watcher.scan import ScanSummary
 from watcher.share import Share
 from watcher.tree import stamp_of
 
@@ -415,3 +416,31 @@ def test_deleting_a_record_has_the_image_looked_at_again(watched: Desk) -> None:
 def test_moving_an_image_out_has_its_record_looked_at(watched: Desk, tmp_path: Path) -> None:
     (watched.root / "in" / "old.jpg").rename(tmp_path / "out.jpg")
     assert watched.next_paths(1) == {"in/old.jpg"}
+
+
+def until(predicate: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + PATIENCE
+    while not predicate() and time.monotonic() < ends:
+        threading.Event().wait(0.01)
+    return predicate()
+
+
+def test_a_drop_goes_first_although_the_scan_waits_at_the_door(tmp_path: Path) -> None:
+    backlog = Backlog(clock=time.monotonic, capacity=2)
+    desk = Desk(tmp_path / "share", backlog=backlog, watch="events")
+    for folder in "abc":
+        for number in range(3):
+            desk.drop(f"{folder}/in/{number}.jpg")
+    (desk.root / "zz").mkdir()
+    threads = [in_thread(backlog.keep_time), in_thread(desk.intake.run)]
+    first = desk.next()
+    assert until(lambda: not desk.intake.watch.unplanted and len(backlog) == 2)
+    desk.drop("zz/fresh.jpg")
+    assert until(lambda: desk.waiting().get("zz/fresh.jpg") is Priority.FRESH)
+    backlog.finish(first)
+    assert until(lambda: not any(each.due for each in tuple(backlog._entries.values())))
+    assert desk.next().path == "zz/fresh.jpg"
+    assert not desk.reports.all  # the scan still waits
+    desk.intake.stop()
+    backlog.close()
+    assert ended(*threads)

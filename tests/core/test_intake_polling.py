@@ -9,7 +9,8 @@ from tests.core.factories import Clock, a_share
 from watcher import scan as scan_module
 from watcher.backlog import Backlog
 from watcher.folders import RACY_SECONDS
-from watcher.intake import Intake, ScanSummary
+from watcher.intake import Intake
+from watcher.scan import ScanSummary
 from watcher.share import Share
 
 POLL, RESCAN = 5.0, 300.0

@@ -7,7 +7,7 @@ import pytest
 from tests.core.factories import Log, a_share
 from watcher.conditions import Conditions
 from watcher.errors import RecordUnwritable, ShareGone
-from watcher.intake import ScanSummary
+from watcher.scan import ScanSummary
 from watcher.scans import ScanLog
 from watcher.share import Share
 
