@@ -9,7 +9,7 @@ the original is only ever read.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 from watcher.candidate import Candidate, Hashed
@@ -55,8 +55,8 @@ EQUAL_CONTENT_SECONDS = 0.1
 class Journey:
     """Takes one candidate at a time; owned by one worker.
 
-    `uploads` is entered while a file is sent: it bounds how many are at once; `pace` is the
-    bandwidth cap. `admits` tells whether the service may be asked now.
+    `uploads` is entered while a file is sent: it bounds how many are at once; `pace` is the cap;
+    `roam` is entered while a file is read or sent; `admits` says if the service may be asked now.
     """
 
     def __init__(
@@ -69,12 +69,14 @@ class Journey:
         pace: Pace | NoPace,
         admits: Callable[[Candidate], bool],
         now: Callable[[], Moment],
+        roam: Callable[[int], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._service = service
         self._settling = settling
         self._claims = claims
         self._uploads = uploads
         self._pace = pace
+        self._roam = roam
         self._admits = admits
         self._now = now
 
@@ -193,7 +195,7 @@ class Journey:
         known = candidate.hashed
         if known is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
-        with reading():
+        with reading(), self._roam(file.stamp.size):
             verdict = inspect(file.fd, file.stamp.size)
             match verdict:
                 case Refusal(code, found):
@@ -239,7 +241,7 @@ class Journey:
                 return self._recorded(candidate, file, sha256) or done
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
-            with self._uploads:
+            with self._uploads, self._roam(size):
                 answer = self._service.upload(body, organization=organization)
             if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more

@@ -73,6 +73,8 @@ class Shift:
     once: bool
     monitor: AbstractContextManager[object]
     notifier: Listener
+    settle: Callable[[], None] = lambda: None
+    """Makes the calling thread, and those that it starts, share one processor."""
     still_seconds: float = STILL_SECONDS
     """After so long without any progress, work is stuck."""
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Shift:
 
     def start(self) -> None:
         """Starts all threads."""
+        self.settle()
         self.pool.start()
         self._start_clock()
         for intake in self.intakes:

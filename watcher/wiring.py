@@ -27,6 +27,7 @@ from watcher.notify import Notifier
 from watcher.overview import Overview
 from watcher.places import Places
 from watcher.pool import Pool, Way
+from watcher.processor import Processor
 from watcher.progress import Bar, Census, Display, Lines, Nothing
 from watcher.published import Published
 from watcher.scans import ScanLog
@@ -54,7 +55,7 @@ def build(
     """
     settings = read()
     log = _log(settings)
-    lasting = _Lasting(Tally(), Overview())
+    lasting = _Lasting(Tally(), Overview(), Processor())
 
     def shift(settings: Settings) -> Shift:
         return _shift(
@@ -90,6 +91,7 @@ class _Lasting(NamedTuple):
 
     tally: Tally
     overview: Overview
+    processor: Processor
 
 
 def _log(settings: Settings) -> FilteringBoundLogger:
@@ -124,6 +126,7 @@ def _shift(
             gates=gates,
             claims=claims,
             places=places,
+            processor=lasting.processor,
             rehearsal=rehearsal,
         ),
         verdicts=Disposition(
@@ -174,6 +177,7 @@ def _shift(
         ),
         log=log,
         once=once,
+        settle=lasting.processor.settle,
         monitor=nullcontext()
         if once
         else Monitor(settings.monitor.listen, snapshot=lambda: lasting.overview.latest),
@@ -200,6 +204,7 @@ def _ways(
     gates: Gates,
     claims: Claims,
     places: Places,
+    processor: Processor,
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
@@ -216,6 +221,7 @@ def _ways(
                 pace=pace,
                 admits=gates.admits,
                 now=moment,
+                roam=processor.roam,
             )
             yield journey.rehearse if rehearsal else journey.take
 
