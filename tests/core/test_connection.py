@@ -75,9 +75,10 @@ class Script:
             while b"\r\n\r\n" not in head and (data := connection.recv(1 << 16)):
                 head += data
             self.heads.append(head)
+            if self._keep_open:  # known before the other side can be done with the answer
+                self._kept.append(connection)
             connection.sendall(self._answer)
             if self._keep_open:
-                self._kept.append(connection)
                 continue
             connection.shutdown(socket.SHUT_WR)
             connection.close()
