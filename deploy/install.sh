@@ -165,7 +165,7 @@ build() {
     "$new/bin/$name" --version >/dev/null || fail "what was installed does not start."
     mkdir "$new/files"
     cp -R "$source/README.md" "$source/CHANGELOG.md" "$source/config.example.toml" \
-        "$source/systemd" "$source/deploy" "$new/files"
+        "$source/systemd" "$source/deploy" "$source/docs" "$new/files"
     built=yes
 }
 

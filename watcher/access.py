@@ -121,11 +121,12 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], 
     return connect
 
 
-def settling_of(settings: Settings) -> Settling:
-    """When a file counts as at rest."""
+def settling_of(settings: Settings, *, rehearsal: bool = False) -> Settling:
+    """When a file counts as at rest. A rehearsal does not wait for an end that is missing: it says
+    what would become of the file if none came."""
+    patience = 0.0 if rehearsal else settings.readiness.incomplete_after_seconds
     return Settling(
-        settle_seconds=settings.readiness.settle_seconds,
-        incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
+        settle_seconds=settings.readiness.settle_seconds, incomplete_after_seconds=patience
     )
 
 

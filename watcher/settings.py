@@ -211,9 +211,10 @@ def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
         with open(path, "rb") as file:
             return path, tomllib.load(file)
     except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot be read: {error.strerror}. Give --config the path of a readable file."
-        ) from error
+        remedy = "Give --config the path of a readable file."
+        if isinstance(error, PermissionError):
+            remedy = "Run this as root (sudo) or as the daemon's user."
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}. {remedy}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}. Mend that line.") from error
 

@@ -110,7 +110,7 @@ def _shift(
 ) -> Shift:
     shares = shares_of(settings)
     connect = connections(settings, environ)
-    settling = settling_of(settings)
+    settling = settling_of(settings, rehearsal=rehearsal)
     backlog = Backlog(clock=time.monotonic)
     gates, places = Gates(backlog), Places(settings.upload.parallel)
     conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)

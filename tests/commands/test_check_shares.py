@@ -19,7 +19,7 @@ from tests.end_to_end.running import Installation
 from watcher import settings
 from watcher.commands import survey as surveys
 from watcher.commands.check_records import _clock, _Made
-from watcher.commands.check_shares import ShareCheck
+from watcher.commands.check_shares import ShareCheck, let_in
 from watcher.commands.findings import Finding
 from watcher.commands.inquiry import Inquiry
 from watcher.commands.survey import survey
@@ -421,3 +421,35 @@ def test_a_big_share_does_not_hold_up_a_start(
     found = check(installed, offline=True)
     assert found.code == 0
     assert "1 or more folders" in found.row("watches").found
+
+
+@pytest.mark.parametrize(
+    ("drop_in", "well"),
+    [
+        ("", False),
+        ("[Service]\n# BindPaths={share}\n", False),
+        ("[Service]\nBindPaths={share}\n", True),
+        ("[Service]\nBindPaths=-{share}\n", True),
+        ('[Service]\nBindPaths="{share}"\n', True),
+        ("[Service]\nReadWritePaths={above}\n", True),
+        ("[Service]\nBindPaths={share}2\n", False),
+    ],
+)
+def test_a_share_that_the_service_does_not_see_is_told(
+    tmp_path: Path, drop_in: str, *, well: bool
+) -> None:
+    share, unit = tmp_path / "share", tmp_path / "unit"
+    share.mkdir()
+    unit.touch()
+    text = drop_in.format(share=share, above=tmp_path)
+    (tmp_path / "shares.conf").write_text(text)
+    found = list(let_in(str(share), unit=str(unit), drop_ins=str(tmp_path / "*.conf")))
+    assert [finding.level for finding in found] == ([] if well else ["WARN"])
+
+
+def test_where_no_service_is_installed_nothing_is_told_of_it(tmp_path: Path) -> None:
+    assert not list(let_in(str(tmp_path), unit=str(tmp_path / "none")))
+
+
+def test_a_share_where_the_service_looks_is_seen(tmp_path: Path) -> None:
+    assert not list(let_in("/srv/photos", unit=str(tmp_path)))

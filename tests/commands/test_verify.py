@@ -132,7 +132,12 @@ def test_each_kind_of_finding(
     assert paths(found) == {
         "stale": {"stale.jpg", "changed.jpg"},
         "torn": {"torn.jpg.sha256"},
-        "foreign": {"foreign.jpg.sha256", "believed.jpg.sha256", "stale.jpg.rejected.txt"},
+        "foreign": {
+            "backup.jpg.sha256",
+            "foreign.jpg.sha256",
+            "believed.jpg.sha256",
+            "stale.jpg.rejected.txt",
+        },
         "orphaned_sidecar": {"orphan.jpg.sha256"},
         "orphaned_note": {"gone.tif.rejected.txt"},
         "left_over": {".autoretouch-0123456789abcdef.tmp"},

@@ -383,3 +383,10 @@ def test_somebody_is_told_of_a_condition_that_lasts_and_of_its_end(
         gone.mkdir()
         daemon.wait_until(lambda: told.read_text().count("cleared") == 2, "the end is told")
     assert set(told.read_text().splitlines()) == {"raised share_gone ", "cleared share_gone "}
+
+
+def test_a_rehearsal_does_not_wait_for_an_end_that_is_missing(installed: Installation) -> None:
+    installed.drop("a.jpg", picture(1)[:-600])
+    result = installed.call("run", "--dry-run")
+    assert result.code == 1
+    assert [event["reason"] for event in result.named("would_reject")] == ["incomplete"]

@@ -1,6 +1,7 @@
 """What could be wrong with a share: asked of the share itself, with the daemon's own parts."""
 
 import errno
+import glob
 import os
 import re
 import stat
@@ -56,6 +57,7 @@ class ShareCheck:
         try:
             with self.share.tree.folder("") as root:
                 yield self._folder(root)
+                yield from let_in(self.share.root)
                 yield from self._mount(root)
                 yield self._watched(root)
                 yield from self._readable(beat)
@@ -182,6 +184,31 @@ class ShareCheck:
 
 
 _LOOK_AFTER = "Look after the file server or the disk; `dmesg` may say more."
+
+
+_UNIT = "/usr/local/lib/systemd/system/autoretouch-watcher.service"
+_DROP_INS = "/etc/systemd/system/autoretouch-*.d/*.conf"
+_SEEN = ("/srv/", "/mnt/", "/media/")
+"""Where the service's unit looks for shares (systemd/autoretouch-watcher.service)."""
+
+
+def let_in(root: str, *, unit: str = _UNIT, drop_ins: str = _DROP_INS) -> Iterator[Finding]:
+    """Whether the service's sandbox shows it this share, which a command at a terminal sees in any
+    case. Nothing where the service is not installed."""
+    real = os.path.realpath(root) + "/"
+    if not os.path.exists(unit) or real.startswith(_SEEN):
+        return
+    for name in glob.glob(drop_ins):
+        with open(name, encoding="utf-8", errors="replace") as file:
+            bound = re.findall(r"(?m)^(?:BindPaths|ReadWritePaths)=-?\"?(/[^\s:\"]*)", file.read())
+        if any(real.startswith(path.rstrip("/") + "/") for path in bound):
+            return
+    yield warned(
+        "service",
+        "the systemd service sees no share here: it is not below /srv, /mnt or /media",
+        "Copy systemd/examples/shares.conf (in /opt/autoretouch-watcher/current/files), write its "
+        f"path into it, BindPaths={printable(root)}, and restart the service.",
+    )
 
 
 def _many(count: int, what: str) -> str:

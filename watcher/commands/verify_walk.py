@@ -97,8 +97,11 @@ class Walk:
                     ours = note_of(image, records) == "ours"
                     if ours != there:
                         self._say("orphaned_note" if ours else "foreign", path)
-                elif not there and not isinstance(claim_beside(image, records), ForeignRecord):
-                    self._say("orphaned_sidecar", path)
+                elif not there or note_of(image, records) == "ours":
+                    # (One beside an image that is not rejected is looked at with the image.)
+                    foreign = isinstance(claim_beside(image, records), ForeignRecord)
+                    if foreign or not there:
+                        self._say("foreign" if foreign else "orphaned_sidecar", path)
         except RecordUnwritable as error:
             self._say("unreadable", path, str(error))
 
