@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
 import h11
 import httpcore
@@ -228,7 +229,7 @@ def trust(ca_file: str) -> ssl.SSLContext:
 def _translated(error: Exception, url: str) -> ServiceTrouble:
     cause = _certificate_error(error)
     if cause is None:
-        return ServiceTrouble(_in_words(error))
+        return ServiceTrouble(f"{urlsplit(url).netloc}: {_in_words(error)}")
     return CertificateRefused(
         f"the certificate of {httpx.URL(url).host} is not trusted ({cause.verify_message}), so "
         f"nothing was sent. {_REMEDIES.get(cause.verify_code, _OWN_AUTHORITY)}"

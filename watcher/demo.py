@@ -230,5 +230,5 @@ def _show_share(console: Console, share: str, sent: int) -> None:
         f"{sent} uploads in all: nothing was sent twice and nothing that was not whole. The\n"
         "sidecars can be checked with:\n\n"
         f"  cd {share} && find . -name '*.sha256' -execdir sha256sum -c {{}} +\n\n"
-        'The folder stays. Next: README.md, "Five minutes to a real share".'
+        'The folder stays. Next: README.md, "Install".'
     )

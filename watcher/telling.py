@@ -152,7 +152,9 @@ class Webhook:
             if not again or self._pause(seconds):
                 break
             trouble, again = self._post(body)
-        return trouble and f"the webhook at {urlsplit(self._url).hostname}: {trouble}"
+        there = urlsplit(self._url)
+        words = trouble.removeprefix(f"{there.netloc}: ")
+        return trouble and f"the webhook at {there.hostname}: {words}"
 
     def _post(self, body: bytes) -> tuple[str, bool]:
         """What went wrong, or "", and whether it is worth another try."""
