@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
@@ -57,26 +58,24 @@ def build(
     log = _log(settings)
     lasting = _Lasting(Tally(), Overview(), Processor())
 
-    def shift(settings: Settings) -> Shift:
-        return _shift(
-            settings,
-            lasting,
-            state_dir=state_dir,
-            environ=environ,
-            log=log,
-            once=once,
-            rehearsal=rehearsal,
-        )
+    make = partial(
+        _shift,
+        lasting=lasting,
+        state_dir=state_dir,
+        environ=environ,
+        log=log,
+        once=once,
+        rehearsal=rehearsal,
+    )
 
     def renewed() -> Shift:
         settings = read()
-        made = shift(settings)
+        made = make(settings)
         _log(settings)
         return made
 
-    first = shift(settings)
     return Daemon(
-        first,
+        make(settings),
         renewed=renewed,
         overview=lasting.overview,
         systemd=Systemd(environ),
@@ -100,8 +99,8 @@ def _log(settings: Settings) -> FilteringBoundLogger:
 
 def _shift(
     settings: Settings,
-    lasting: _Lasting,
     *,
+    lasting: _Lasting,
     state_dir: str,
     environ: Mapping[str, str],
     log: FilteringBoundLogger,
@@ -129,21 +128,7 @@ def _shift(
             processor=lasting.processor,
             rehearsal=rehearsal,
         ),
-        verdicts=Disposition(
-            backlog=backlog,
-            gates=gates,
-            log=log,
-            conditions=conditions,
-            tally=tally,
-            trouble=Trouble(
-                backlog=backlog,
-                gates=gates,
-                log=log,
-                conditions=conditions,
-                tally=tally,
-                patient=not once,
-            ),
-        ),
+        verdicts=_verdicts(backlog, gates, log, conditions, tally, patient=not once),
     )
 
     def give_up(thread: int, candidate: Candidate) -> None:
@@ -181,17 +166,55 @@ def _shift(
         monitor=nullcontext()
         if once
         else Monitor(settings.monitor.listen, snapshot=lambda: lasting.overview.latest),
-        notifier=Notifier(
-            command=() if once else settings.notify.command,
-            webhook="" if once else settings.notify.webhook,
-            after_seconds=settings.notify.after_seconds,
-            connect=connect,
-            environ=environ,
-            host=socket.gethostname(),
-            log=log,
-        ),
+        notifier=_notifier(settings, connect, environ, log, muted=once),
         # Until then any request has ended, however silent the service was.
         still_seconds=max(STILL_SECONDS, 3 * settings.api.timeout_seconds),
+    )
+
+
+def _verdicts(
+    backlog: Backlog,
+    gates: Gates,
+    log: FilteringBoundLogger,
+    conditions: Conditions,
+    tally: Tally,
+    *,
+    patient: bool,
+) -> Disposition:
+    trouble = Trouble(
+        backlog=backlog,
+        gates=gates,
+        log=log,
+        conditions=conditions,
+        tally=tally,
+        patient=patient,
+    )
+    return Disposition(
+        backlog=backlog,
+        gates=gates,
+        log=log,
+        conditions=conditions,
+        tally=tally,
+        trouble=trouble,
+    )
+
+
+def _notifier(
+    settings: Settings,
+    connect: Callable[[], Connection],
+    environ: Mapping[str, str],
+    log: FilteringBoundLogger,
+    *,
+    muted: bool,
+) -> Notifier:
+    return Notifier(
+        command=() if muted else settings.notify.command,
+        webhook="" if muted else settings.notify.webhook,
+        after_seconds=settings.notify.after_seconds,
+        connect=connect,
+        environ=environ,
+        host=socket.gethostname(),
+        log=log,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.deploy.units import SERVICE, SOURCE, UNITS, VERIFY, of_service, unit
 from watcher.cli import CONFIGURATION, cli
+from watcher.commands.check_shares import SEEN
 from watcher.daemon import SHUTDOWN_SECONDS
 
 EXPOSURE = 13
@@ -128,3 +129,8 @@ def test_they_expose_as_little_as_is_said(name: str, installed: Path) -> None:
         timeout=30,
     )
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_check_knows_where_the_service_looks_for_shares() -> None:
+    seen = " ".join(of_service(SERVICE)["ReadWritePaths"]).split()
+    assert {f"{path.removeprefix('-')}/" for path in seen} == set(SEEN)

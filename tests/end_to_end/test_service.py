@@ -147,7 +147,7 @@ def test_what_is_under_way_at_a_reload_is_finished_and_sent_once(installed: Inst
 
 
 def test_it_tells_how_it_is_while_a_new_configuration_waits(installed: Installation) -> None:
-    slow = installed.service.fault(faults.Slow(5), method="POST", path="/upload", times=None)
+    slow = installed.service.fault(faults.Slow(3), method="POST", path="/upload", times=None)
     published = Published(str(installed.folder / "state"))
     with installed.daemon() as daemon:
         installed.drop("a.jpg", picture(1))

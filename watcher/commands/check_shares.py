@@ -188,7 +188,7 @@ _LOOK_AFTER = "Look after the file server or the disk; `dmesg` may say more."
 
 _UNIT = "/usr/local/lib/systemd/system/autoretouch-watcher.service"
 _DROP_INS = "/etc/systemd/system/autoretouch-*.d/*.conf"
-_SEEN = ("/srv/", "/mnt/", "/media/")
+SEEN = ("/srv/", "/mnt/", "/media/")
 """Where the service's unit looks for shares (systemd/autoretouch-watcher.service)."""
 
 
@@ -196,11 +196,15 @@ def let_in(root: str, *, unit: str = _UNIT, drop_ins: str = _DROP_INS) -> Iterat
     """Whether the service's sandbox shows it this share, which a command at a terminal sees in any
     case. Nothing where the service is not installed."""
     real = os.path.realpath(root) + "/"
-    if not os.path.exists(unit) or real.startswith(_SEEN):
+    if not os.path.exists(unit) or real.startswith(SEEN):
         return
     for name in glob.glob(drop_ins):
-        with open(name, encoding="utf-8", errors="replace") as file:
-            bound = re.findall(r"(?m)^(?:BindPaths|ReadWritePaths)=-?\"?(/[^\s:\"]*)", file.read())
+        try:
+            with open(name, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:  # whoever may not read them cannot tell
+            return
+        bound = re.findall(r"(?m)^(?:BindPaths|ReadWritePaths)=-?\"?(/[^\s:\"]*)", text)
         if any(real.startswith(path.rstrip("/") + "/") for path in bound):
             return
     yield warned(
