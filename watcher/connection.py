@@ -8,7 +8,7 @@ for people; what an answer means is decided in `service` and `tokens`.
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import httpcore
 import httpx
 
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
-from watcher.wire import BodyFailedError, Proxy, Wire
+from watcher.wire import BodyFailedError, Piece, Proxy, Wire
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""
@@ -57,7 +57,7 @@ class Body(Protocol):
 
     length: int
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         """The bytes, from the beginning, in pieces."""
         ...
 
@@ -98,7 +98,7 @@ class Connection:
 
         Raises `ServiceTrouble` if there is no answer, and whatever `body` raises.
         """
-        length = len(body) if isinstance(body, bytes) else body.length
+        length, pieces = (len(body), (body,)) if isinstance(body, bytes) else (body.length, body)
         deadline = self._clock() + self._timeout + length / self._slowest
         sized = {"Content-Length": str(length)} if length else {}
         try:
@@ -106,8 +106,7 @@ class Connection:
                 method,
                 url,
                 headers={**self._headers, **headers, **sized},
-                content=body if length else None,
-                extensions={"deadline": deadline},
+                extensions={"deadline": deadline, "body": pieces},
             )
             response = self._transport.handle_request(request)
             try:
@@ -135,7 +134,8 @@ def _read(response: httpx.Response) -> Answer:
 class WireTransport(httpx.BaseTransport):
     """httpx's seam over `Wire`. Owned by one thread; one connection to each host.
 
-    Reads at most `MAX_ANSWER` bytes of an answer, and until the request's extension `deadline`.
+    The request's extensions are its `body`, in pieces as `Wire` takes them (httpx knows none that
+    the kernel sends), and its `deadline`. Reads at most `MAX_ANSWER` bytes of an answer.
     `proxy_for` tells by which proxy a host is reached, None for directly.
     """
 
@@ -168,7 +168,7 @@ class WireTransport(httpx.BaseTransport):
                     target=request.url.raw_path,
                     headers=request.headers.raw,
                 ),
-                request.stream if isinstance(request.stream, Iterable) else (),
+                request.extensions["body"],
                 at_most=MAX_ANSWER,
                 deadline=deadline,
             )

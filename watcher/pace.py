@@ -7,7 +7,7 @@ STEP_SECONDS = 0.05
 """A capped upload is sent in pieces that take so long: smooth to the network and to others."""
 
 MIN_PIECE = 1 << 10
-MAX_PIECE = 1 << 18
+MAX_PIECE = 1 << 20
 
 
 class Pace:
@@ -45,8 +45,7 @@ class NoPace:
     """No cap."""
 
     piece = MAX_PIECE
-    """Bytes to send at a time: 256 KiB is as fast as 1 MiB and takes 20 MB less memory (measured
-    with 600 files of 3 MB); 64 KiB costs twice the processor."""
+    """Bytes to send at a time."""
 
     def keep(self, length: int) -> None:
         """Does not wait."""

@@ -22,6 +22,7 @@ from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
 from watcher.pace import NoPace, Pace
 from watcher.tree import reading
+from watcher.wire import FilePart, Piece
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -31,6 +32,10 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "tiff": "image/tiff",
     "webp": "image/webp",
 }
+
+
+READ = 1 << 18
+"""Bytes of a file that are read at a time where the kernel cannot send them by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,27 +195,33 @@ class FileBody:
         self._tail = f"\r\n--{self.boundary}--\r\n".encode("ascii")
         self.length = len(self._head) + size + len(self._tail)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         """The body from its beginning; a small file in one piece, which is one packet less."""
-        if self._size <= self._pace.piece:
-            yield b"".join((self._head, *self._pieces(), self._tail))
+        if self._size <= min(READ, self._pace.piece):
+            self._pace.keep(self._size)
+            yield b"".join((self._head, self._whole(), self._tail))
+            self.on_sent(self._size, self._size)
             return
         yield self._head
-        yield from self._pieces()
+        for offset in range(0, self._size, self._pace.piece):
+            length = min(self._pace.piece, self._size - offset)
+            self._pace.keep(length)
+            yield FilePart(self._fd, offset, length, self._read)
+            self.on_sent(offset + length, self._size)
         yield self._tail
 
-    def _pieces(self) -> Iterator[bytes]:
-        offset = 0
-        while offset < self._size:
-            wanted = min(self._pace.piece, self._size - offset)
-            self._pace.keep(wanted)
-            with reading():
-                data = os.pread(self._fd, wanted, offset)
-            if not data:
-                raise FileShrank
-            offset += len(data)
-            self.on_sent(offset, self._size)
-            yield data
+    def _whole(self) -> bytes:
+        content = b""
+        while len(content) < self._size:
+            content += self._read(len(content), self._size)
+        return content
+
+    def _read(self, start: int, end: int) -> bytes:
+        with reading():
+            data = os.pread(self._fd, min(READ, end - start), start)
+        if not data:
+            raise FileShrank
+        return data
 
 
 def safe_name(name: str) -> str:

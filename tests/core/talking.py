@@ -1,9 +1,16 @@
 """The other side of a connection, as bad as it is told to be."""
 
+import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+
+import h11
+
+from tests.core.factories import PATIENCE
+from watcher.wire import FilePart, Piece, Received, Wire
 
 Talk = Callable[[socket.socket], None]
 
@@ -100,3 +107,35 @@ def silent(connection: socket.socket) -> None:
     """Reads what comes, says nothing, until the client goes."""
     while connection.recv(1 << 16):
         pass
+
+
+# A client
+
+
+AT_MOST = 64 << 10
+
+
+def ask(
+    wire: Wire,
+    *,
+    body: Iterable[Piece] = (),
+    length: int = 0,
+    seconds: float = PATIENCE,
+) -> Received:
+    deadline = time.monotonic() + seconds
+    wire.connect(deadline)
+    headers = [("Host", "here"), ("Content-Length", str(length))]
+    request = h11.Request(method="POST" if length else "GET", target="/", headers=headers)
+    return wire.exchange(request, body, at_most=AT_MOST, deadline=deadline)
+
+
+def part_of(fd: int, length: int, offset: int = 0) -> FilePart:
+    """A part of an open file, which is read 50,000 bytes at a time where it has to be."""
+
+    def read(start: int, end: int) -> bytes:
+        data = os.pread(fd, min(end - start, 50_000), start)
+        if not data:
+            raise EOFError
+        return data
+
+    return FilePart(fd, offset, length, read)

@@ -4,7 +4,6 @@ import inspect
 import select
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -366,24 +365,6 @@ def test_an_error_about_a_header_does_not_show_it(sandbox: Sandbox) -> None:
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file, signed by itself."""
-    folder = tmp_path_factory.mktemp("certificate")
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "2", "-subj", "/CN=sandbox", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=folder, capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"openssl: {made.stderr.decode()}")
-    (folder / "both.pem").write_bytes(
-        (folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes()
-    )
-    return folder / "both.pem"
 
 
 @pytest.fixture

@@ -1,23 +1,34 @@
 """The bytes on a socket: whole answers, bounded waits, bounded memory."""
 
+import os
 import socket
 import ssl
+import tempfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import h11
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, open_descriptors
-from tests.core.talking import ANSWER, Talk, dripping, head_of, saying, silent, talking
-from watcher.wire import BodyFailedError, Proxy, Received, TooLateError, Wire
+from tests.core.talking import (
+    ANSWER,
+    AT_MOST,
+    Talk,
+    ask,
+    dripping,
+    head_of,
+    part_of,
+    saying,
+    silent,
+    talking,
+)
+from watcher.wire import BodyFailedError, Piece, Proxy, TooLateError, Wire
 
 SHORT = 0.15
 """Seconds that are allowed where they are sure to be used up."""
-
-AT_MOST = 64 << 10
 
 
 @pytest.fixture
@@ -32,20 +43,6 @@ def wire_to() -> Iterator[Callable[..., Wire]]:
     yield make
     for wire in opened:
         wire.close()
-
-
-def ask(
-    wire: Wire,
-    *,
-    body: Sequence[bytes] | Iterator[bytes] = (),
-    length: int = 0,
-    seconds: float = PATIENCE,
-) -> Received:
-    deadline = time.monotonic() + seconds
-    wire.connect(deadline)
-    headers = [("Host", "here"), ("Content-Length", str(length))]
-    request = h11.Request(method="POST" if length else "GET", target="/", headers=headers)
-    return wire.exchange(request, body, at_most=AT_MOST, deadline=deadline)
 
 
 MakeWire = Callable[..., Wire]
@@ -120,16 +117,33 @@ def test_an_answer_until_the_end_of_the_connection_is_read(wire_to: MakeWire) ->
         assert ask(wire_to(server.port)).body == b"to the end"
 
 
-def test_an_early_answer_counts_though_the_body_was_not_read(wire_to: MakeWire) -> None:
+Big = Callable[[int], Piece]
+
+
+@pytest.fixture(params=["bytes", "a file"])
+def big(request: pytest.FixtureRequest) -> Iterator[Big]:
+    """A piece of so many bytes, of either kind."""
+    if request.param == "bytes":
+        yield bytes
+        return
+    with tempfile.TemporaryFile() as file:
+
+        def part(length: int) -> Piece:
+            os.ftruncate(file.fileno(), length)
+            return part_of(file.fileno(), length)
+
+        yield part
+
+
+def test_an_early_answer_counts_though_the_body_was_not_read(wire_to: MakeWire, big: Big) -> None:
     def refuse(connection: socket.socket) -> None:
         head_of(connection)
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         connection.shutdown(socket.SHUT_WR)
         silent(connection)
 
-    body = [b"x" * (1 << 20)] * 8
     with talking(refuse) as server:
-        received = ask(wire_to(server.port), body=body, length=8 << 20)
+        received = ask(wire_to(server.port), body=[big(8 << 20)], length=8 << 20)
     assert (received.status, received.body) == (413, b"no")
 
 
@@ -206,24 +220,24 @@ def test_silence_ends_an_exchange_long_before_its_deadline(wire_to: MakeWire, st
         ask(wire_to(server.port, silence=SHORT))
 
 
-def test_who_does_not_read_ends_the_sending(wire_to: MakeWire) -> None:
+def test_who_does_not_read_ends_the_sending(wire_to: MakeWire, big: Big) -> None:
     def ignore(_connection: socket.socket) -> None:
         server.ended.wait(PATIENCE)
 
-    with talking(ignore) as server:
-        body = [b"x" * (1 << 20)] * 64
-        with pytest.raises(TimeoutError):
-            ask(wire_to(server.port, silence=SHORT), body=body, length=64 << 20)
+    with talking(ignore) as server, pytest.raises(TimeoutError):
+        ask(wire_to(server.port, silence=SHORT), body=[big(64 << 20)], length=64 << 20)
 
 
-def test_who_reads_a_byte_now_and_then_ends_the_sending_at_the_deadline(wire_to: MakeWire) -> None:
+def test_who_reads_a_byte_now_and_then_ends_the_sending_at_the_deadline(
+    wire_to: MakeWire, big: Big
+) -> None:
     def sip(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         while not server.ended.wait(0.005):
             connection.recv(2048)
 
     with talking(sip) as server:
-        body = [b"x" * (1 << 20)] * 64
+        body = [big(64 << 20)]
         with pytest.raises(TimeoutError):
             ask(wire_to(server.port), body=body, length=64 << 20, seconds=2 * SHORT)
 
