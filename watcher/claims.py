@@ -23,7 +23,7 @@ class Claims:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._taken: dict[tuple[str, str], int] = {}
+        self._taken: dict[tuple[str, str], threading.Thread] = {}
         self._done: dict[tuple[str, str], float] = {}
 
     @contextmanager
@@ -37,7 +37,7 @@ class Claims:
         finally:
             if claim == "mine":
                 with self._lock:
-                    if self._taken.get(key) == threading.get_ident():
+                    if self._taken.get(key) is threading.current_thread():
                         del self._taken[key]
 
     def _claim(self, key: tuple[str, str]) -> Claim:
@@ -47,7 +47,7 @@ class Claims:
             self._forget_old()
             if key in self._done:
                 return "done"
-            self._taken[key] = threading.get_ident()
+            self._taken[key] = threading.current_thread()
             return "mine"
 
     def done(self, sha256: str, organization: str) -> None:
@@ -56,10 +56,10 @@ class Claims:
             self._done.pop((sha256, organization), None)
             self._done[sha256, organization] = self._clock()
 
-    def abandon(self, thread: int) -> None:
-        """Ends the claims of the thread of this identity, which a dead file server holds."""
+    def abandon(self, thread: threading.Thread) -> None:
+        """Ends the claims of this thread, which a dead file server holds."""
         with self._lock:
-            for key in [key for key, owner in self._taken.items() if owner == thread]:
+            for key in [key for key, owner in self._taken.items() if owner is thread]:
                 del self._taken[key]
 
     def _forget_old(self) -> None:

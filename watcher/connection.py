@@ -18,7 +18,8 @@ import httpcore
 import httpx
 
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
-from watcher.wire import BodyFailedError, Piece, Proxy, Wire
+from watcher.pieces import Piece
+from watcher.wire import BodyFailedError, Proxy, Wire
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""

@@ -5,6 +5,7 @@ candidates are dropped, the workers that it holds are replaced, and it is scanne
 """
 
 from collections.abc import Callable
+from threading import Thread
 
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
@@ -19,8 +20,8 @@ HUNG_SECONDS = 10.0
 class Hangs:
     """Owned by the main thread, which asks now and then.
 
-    `abandon` is told the identity of each thread that is given up and the candidate that it has, to
-    take back what they hold.
+    `abandon` is told each thread that is given up and the candidate that it has, to take back what
+    they hold.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Hangs:
         pool: Pool,
         conditions: Conditions,
         clock: Callable[[], float],
-        abandon: Callable[[int, Candidate], None] = lambda _, __: None,
+        abandon: Callable[[Thread, Candidate], None] = lambda _, __: None,
         hung_seconds: float = HUNG_SECONDS,
     ) -> None:
         self._backlog = backlog

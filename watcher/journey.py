@@ -17,7 +17,7 @@ from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
 from watcher.inspection import Image, Incomplete, Refusal, inspect
 from watcher.notes import note_text
-from watcher.openfile import OpenFile
+from watcher.openfile import Digest, OpenFile
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -55,8 +55,8 @@ EQUAL_CONTENT_SECONDS = 0.1
 class Journey:
     """Takes one candidate at a time; owned by one worker.
 
-    `uploads` is entered while a file is sent: it bounds how many are at once; `pace` is the cap;
-    `roam` is entered while a file is read or sent; `admits` says if the service may be asked now.
+    `uploads` is entered to send a file, if it says so: it bounds how many are at once; `pace` is
+    the cap; `roam` is entered while one is read or sent; `admits` says if the service may be asked.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Journey:
         service: Service,
         settling: Settling,
         claims: Claims,
-        uploads: AbstractContextManager[object],
+        uploads: AbstractContextManager[bool],
         pace: Pace | NoPace,
         admits: Callable[[Candidate], bool],
         now: Callable[[], Moment],
@@ -83,9 +83,8 @@ class Journey:
     def take(self, candidate: Candidate) -> Outcome:
         """The whole way. Raises `errors.WatcherError` for what is not the file's fault."""
         outcome = self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
-        if candidate.moved_from is not None and not isinstance(
-            outcome, NotSettled | Held | Changed
-        ):
+        comes_back = isinstance(outcome, NotSettled | Held | Changed)
+        if candidate.moved_from is not None and not comes_back:
             forget(candidate.share, candidate.moved_from)
             candidate.moved_from = None
         return outcome
@@ -192,18 +191,18 @@ class Journey:
             return Rejected("name_too_long", f"{len(os.fsencode(file.name))} bytes")
         if isinstance(file.recorded, ForeignRecord):
             return Rejected("foreign_sidecar", f"another file named after it, ending in {SIDECAR}")
-        known = candidate.hashed
-        if known is not None and known.stamp == file.stamp:
+        if (known := candidate.hashed) is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
         with reading(), self._roam(file.stamp.size):
-            verdict = inspect(file.fd, file.stamp.size)
+            digest = Digest(file.fd, file.stamp.size, candidate.on_read)
+            verdict = inspect(file.fd, file.stamp.size, digest.take)
             match verdict:
                 case Refusal(code, found):
                     return Rejected(code, found)
                 case Incomplete(_, found):
                     return self._still_arriving(candidate, file, found)
                 case Image():
-                    sha256 = file.sha256(candidate.on_read)
+                    sha256 = digest.finish()
         if not file.unchanged:
             return Changed()
         candidate.hashed = Hashed(file.stamp, verdict, sha256)
@@ -237,11 +236,12 @@ class Journey:
             if not self._admits(candidate):
                 return Held()
             if self._service.knows(sha256, organization=organization):
-                done = AlreadyKnown(image, sha256, size)
-                return self._recorded(candidate, file, sha256) or done
+                return self._recorded(candidate, file, sha256) or AlreadyKnown(image, sha256, size)
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
-            with self._uploads, self._roam(size):
+            with self._uploads as place, self._roam(size):
+                if not place:
+                    return Held()  # its share hangs: another worker has this one's place
                 answer = self._service.upload(body, organization=organization)
             if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more

@@ -51,12 +51,28 @@ class OpenFile:
         with reading():
             return 0 < self.stamp.size > os.lseek(self.fd, 0, os.SEEK_HOLE)
 
-    def sha256(self, on_read: Callable[[int], None] = lambda _: None) -> str:
-        """The SHA-256 of its bytes, lower-case hex. `on_read` is told how many are read."""
-        digest, offset = hashlib.sha256(), 0
-        with reading():
-            while piece := os.pread(self.fd, HASH_PIECE, offset):
-                digest.update(piece)
-                offset += len(piece)
-                on_read(offset)
-        return digest.hexdigest()
+
+class Digest:
+    """The SHA-256 of an open file of `size` bytes: of what its inspection reads of it anyway, and
+    then of the rest. Owned by one thread. `on_read` is told how many bytes have gone in."""
+
+    def __init__(self, fd: int, size: int, on_read: Callable[[int], None] = lambda _: None) -> None:
+        self._fd = fd
+        self._size = size
+        self._on_read = on_read
+        self._hash = hashlib.sha256()
+        self._at = 0
+
+    def take(self, offset: int, data: bytes) -> None:
+        """`data` stands at `offset` of the file. It counts as far as it goes on from where the hash
+        has come to."""
+        if offset <= self._at < offset + len(data):
+            self._hash.update(memoryview(data)[self._at - offset :])
+            self._at = offset + len(data)
+            self._on_read(self._at)
+
+    def finish(self) -> str:
+        """Lower-case hex. Raises `OSError`."""
+        while self._at < self._size and (piece := os.pread(self._fd, HASH_PIECE, self._at)):
+            self.take(self._at, piece)
+        return self._hash.hexdigest()

@@ -1,30 +1,39 @@
-"""How many files are sent at once. Like a semaphore, but a place can be taken back from a thread
-that a dead file server holds."""
+"""How many files are sent at once. Like a semaphore, but a thread that a dead file server holds can
+be given up: what it has goes to others, and it gets nothing any more."""
 
 import threading
+from weakref import WeakSet
 
 
 class Places:
-    """A context manager that any thread may enter: it waits for one of `count` places. Its lock
-    guards who has them, by thread."""
+    """A context manager that any thread may enter: it waits for one of `count` places and gives
+    whether it got one. Its lock guards who has them, and who was given up."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._changed = threading.Condition()
-        self._taken: set[int] = set()
+        self._taken: set[threading.Thread] = set()
+        self._given_up: WeakSet[threading.Thread] = WeakSet()
 
-    def __enter__(self) -> None:
-        """Waits for a place."""
+    def __enter__(self) -> bool:
+        """Waits for a place. False if this thread was given up: it must not go on."""
+        me = threading.current_thread()
         with self._changed:
-            self._changed.wait_for(lambda: len(self._taken) < self._count)
-            self._taken.add(threading.get_ident())
+            self._changed.wait_for(lambda: me in self._given_up or len(self._taken) < self._count)
+            if me in self._given_up:
+                return False
+            self._taken.add(me)
+            return True
 
     def __exit__(self, *_: object) -> None:
         """Gives it back."""
-        self.abandon(threading.get_ident())
-
-    def abandon(self, thread: int) -> None:
-        """Gives back what the thread of this identity has, if it has one."""
         with self._changed:
-            self._taken.discard(thread)
+            self._taken.discard(threading.current_thread())
             self._changed.notify()
+
+    def give_up(self, thread: threading.Thread) -> None:
+        """Takes back what the thread has, for good. If it waits, it waits no longer."""
+        with self._changed:
+            self._given_up.add(thread)
+            self._taken.discard(thread)
+            self._changed.notify_all()

@@ -68,9 +68,9 @@ class Pool:
         self._threads.add(thread)
         thread.start()
 
-    def replace(self, share: Share) -> list[tuple[int, Candidate]]:
-        """Puts new workers in the place of those that a share holds which does not answer; the
-        identities of their threads and what they have. An old one ends when it is let go."""
+    def replace(self, share: Share) -> list[tuple[threading.Thread, Candidate]]:
+        """Puts new workers in the place of those that a share holds which does not answer; the old
+        ones and what they have. An old one ends when it is let go."""
         with self._lock:
             stuck = {
                 thread: candidate
@@ -80,7 +80,7 @@ class Pool:
             self._threads.difference_update(stuck)
             for _ in stuck:
                 self._start_one()
-        return [(thread.ident or 0, candidate) for thread, candidate in stuck.items()]
+        return list(stuck.items())
 
     def flights(self) -> tuple[Flight, ...]:
         """What the workers have just now, but for those that were replaced."""

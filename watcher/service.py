@@ -21,8 +21,8 @@ from watcher.connection import Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
 from watcher.pace import NoPace, Pace
+from watcher.pieces import FilePart, Piece
 from watcher.tree import reading
-from watcher.wire import FilePart, Piece
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

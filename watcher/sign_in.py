@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import click
-import segno
 
 from watcher.connection import Connection
 from watcher.errors import AccessDenied, ConfigurationError, ServiceError, ServiceTrouble
@@ -80,6 +79,8 @@ def _qr_code(page: str) -> str:
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     if not sys.stdout.isatty() or encoding != "utf8":
         return ""
+    import segno  # noqa: PLC0415 - no other command need wait for it
+
     code = segno.make(page, error="l", micro=False)
     columns, lines = shutil.get_terminal_size()
     width, height = code.symbol_size(border=2)

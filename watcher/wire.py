@@ -5,8 +5,6 @@ each operation alone: a server that sends a byte a second keeps it for ever. Her
 bounded by the silence that is allowed and by one deadline for the whole exchange.
 """
 
-import math
-import os
 import select
 import socket
 import ssl
@@ -16,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import h11
+
+from watcher.pieces import FilePart, Piece, send_uncopied
 
 RECEIVE = 64 << 10
 MAX_INTERIM = 16
@@ -32,28 +32,6 @@ class Received(NamedTuple):
     headers: Headers
     body: bytes
     whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FilePart:
-    """`length` bytes of an open file from `offset` on, which the kernel can send from where they
-    lie; that spares half of what sending costs.
-
-    `read` is for when it cannot: it gives some of the bytes between two offsets, or raises what is
-    wrong with the file.
-    """
-
-    fd: int
-    offset: int
-    length: int
-    read: Callable[[int, int], bytes]
-
-    def __len__(self) -> int:
-        """In bytes, for h11."""
-        return self.length
-
-
-Piece = bytes | FilePart
 
 
 class TooLateError(TimeoutError):
@@ -223,8 +201,9 @@ class Wire:
             view = view[connected.send(view) :]
 
     def _write_file(self, part: FilePart, deadline: float) -> None:
-        end = part.offset + part.length
-        offset = self._write_uncopied(part, deadline) if self._ssl_context is None else part.offset
+        offset, end = part.offset, part.offset + part.length
+        if self._ssl_context is None:
+            offset = send_uncopied(self._connected(), part, wait=lambda: self._wait(deadline))
         while offset < end:
             try:
                 data = part.read(offset, end)
@@ -232,26 +211,6 @@ class Wire:
                 raise BodyFailedError(error) from error
             self._write(data, deadline)
             offset += len(data)
-
-    def _write_uncopied(self, part: FilePart, deadline: float) -> int:
-        """How far the kernel came in the file by itself.
-
-        An error may be the file's or the connection's: reading and writing what is left tells.
-        """
-        connected = self._connected()
-        offset, end = part.offset, part.offset + part.length
-        while offset < end:
-            try:
-                sent = os.sendfile(connected.fileno(), part.fd, offset, end - offset)
-            except BlockingIOError:
-                _wait_until_writable(connected, self._wait(deadline))
-                continue
-            except OSError:
-                break
-            if not sent:  # the file ends here
-                break
-            offset += sent
-        return offset
 
     # Receiving
 
@@ -305,13 +264,6 @@ def _pieces_of(body: Iterable[Piece]) -> Iterator[Piece]:
         yield from body
     except Exception as error:
         raise BodyFailedError(error) from error
-
-
-def _wait_until_writable(full: socket.socket, seconds: float) -> None:
-    poll = select.poll()
-    poll.register(full, select.POLLOUT)
-    if not poll.poll(math.ceil(seconds * 1000)):
-        raise TimeoutError("timed out")
 
 
 def _has_something_to_say(idle: socket.socket) -> bool:

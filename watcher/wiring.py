@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from threading import Thread
 from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
@@ -131,9 +132,9 @@ def _shift(
         verdicts=_verdicts(backlog, gates, log, conditions, tally, patient=not once),
     )
 
-    def give_up(thread: int, candidate: Candidate) -> None:
+    def give_up(thread: Thread, candidate: Candidate) -> None:
         claims.abandon(thread)
-        places.abandon(thread)
+        places.give_up(thread)
         gates.abandon(candidate)
 
     return Shift(

@@ -15,10 +15,10 @@ from tests.bench.tables import Row
 from watcher.settings import Workers
 
 WHERE: tuple[tuple[str, str, str], ...] = (
-    ("hashing, with its reads", r"watcher/openfile", "sha256"),
+    ("hashing, with its reads", r"watcher/openfile", "take|finish"),
     ("inspecting, with its reads", r"watcher/inspection/", ""),
-    ("sending: the socket", r"watcher/wire", "_write"),
-    ("sending: reading the file", r"watcher/service", "_pieces"),
+    ("sending: the socket", r"watcher/(wire|pieces)", "_write.*|send_uncopied|_wait_until.*"),
+    ("sending: reading the file", r"watcher/service", "_whole|_read"),
     ("receiving: the socket", r"watcher/wire", "_next"),
     ("connecting", r"watcher/wire", "connect|_opened|_has_something_to_say"),
     ("h11", r"/h11/", ""),

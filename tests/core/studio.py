@@ -108,9 +108,9 @@ class Studio:
         self.meddling = Meddling(
             self.connection, url=service.url, tokens=GivenToken(service.access_token)
         )
-        self.journey = self.new_journey(nullcontext())
+        self.journey = self.new_journey(nullcontext(enter_result=True))
 
-    def new_journey(self, uploads: AbstractContextManager[object]) -> journey.Journey:
+    def new_journey(self, uploads: AbstractContextManager[bool]) -> journey.Journey:
         return journey.Journey(
             service=self.meddling,
             settling=Settling(settle_seconds=SETTLE, incomplete_after_seconds=INCOMPLETE),

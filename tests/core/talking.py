@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 import h11
 
 from tests.core.factories import PATIENCE
-from watcher.wire import FilePart, Piece, Received, Wire
+from watcher.pieces import FilePart, Piece
+from watcher.wire import Received, Wire
 
 Talk = Callable[[socket.socket], None]
 

@@ -444,8 +444,9 @@ def test_a_place_among_the_uploads_is_held_while_sending_and_no_longer(studio: S
         taken = 0
         at: list[int]
 
-        def __enter__(self) -> None:
+        def __enter__(self) -> bool:
             self.taken += 1
+            return True
 
         def __exit__(self, *_: object) -> None:
             self.taken -= 1

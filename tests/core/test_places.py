@@ -38,13 +38,29 @@ def test_a_place_that_was_given_up_is_there_for_another_and_not_given_back_twice
     hung = in_thread(hang)
     assert stuck.wait(PATIENCE)
     waiting = in_thread(send)
-    assert hung.ident is not None
-    places.abandon(hung.ident)
+    places.give_up(hung)
     assert ended(waiting)
     with places:  # while this one has it, the one that was given up comes back
         free.set()
         assert ended(hung)
         assert not ended_soon(in_thread(send))
+
+
+def test_one_that_is_given_up_while_it_waits_gets_none_and_leaves_it_to_others() -> None:
+    places, got = Places(1), list[bool]()
+
+    def send() -> None:
+        with places as place:
+            got.append(place)
+
+    with places:
+        waiting = in_thread(send)
+        assert not ended_soon(waiting)
+        places.give_up(waiting)
+        assert ended(waiting)
+        assert got == [False]
+    assert ended(in_thread(send))
+    assert got == [False, True]
 
 
 def ended_soon(thread: threading.Thread) -> bool:

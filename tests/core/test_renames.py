@@ -91,7 +91,7 @@ def test_a_file_that_was_only_renamed_keeps_its_record_unread(
     before = status(renamed.new)
     with monkeypatch.context() as patch:
         patch.delattr(journey, "inspect")
-        patch.delattr(openfile.OpenFile, "sha256")
+        patch.delattr(openfile.Digest, "finish")
         assert renamed.take() == RENAMED
     assert renamed.asked_nothing()
     assert status(renamed.new) == before

@@ -25,7 +25,8 @@ from tests.core.talking import (
     silent,
     talking,
 )
-from watcher.wire import BodyFailedError, Piece, Proxy, TooLateError, Wire
+from watcher.pieces import Piece
+from watcher.wire import BodyFailedError, Proxy, TooLateError, Wire
 
 SHORT = 0.15
 """Seconds that are allowed where they are sure to be used up."""

@@ -43,7 +43,7 @@ class Journeys:
             ),
             settling=Settling(settle_seconds=SETTLE_SECONDS, incomplete_after_seconds=600),
             claims=Claims(time.monotonic),
-            uploads=nullcontext(),
+            uploads=nullcontext(enter_result=True),
             pace=NoPace(),
             admits=lambda _: True,
             now=lambda: Moment(time.monotonic(), time.time_ns()),

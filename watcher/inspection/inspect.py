@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from watcher.inspection.foreign import refusal_of
 from watcher.inspection.jpeg import read_jpeg
 from watcher.inspection.png import read_png
-from watcher.inspection.source import Damaged, EndMissing, Source
+from watcher.inspection.source import Damaged, EndMissing, Seen, Source
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.verdicts import MAX_SIDE, Format, Image, Incomplete, Refusal, Verdict
 from watcher.inspection.webp import read_webp
@@ -32,14 +32,16 @@ _READERS: Mapping[Format, Reader] = {
 }
 
 
-def inspect(fd: int, size: int) -> Verdict:
+def inspect(fd: int, size: int, seen: Seen = lambda _, __: None) -> Verdict:
     """What the open regular file `fd` of `size` bytes is. Its position is not moved.
+
+    `seen` is shown whatever is read of it, so that nobody has to read that again.
 
     Memory is bounded by `source.MAX_READ` (plus what a reader states), time by
     `source.MAX_SCANNED`. Raises `OSError` if the file cannot be read, and nothing else, whatever
     it holds.
     """
-    source = Source(fd, size)
+    source = Source(fd, size, seen)
     head = source.read_some(0, HEAD)
     form = format_of(head)
     if form is None:

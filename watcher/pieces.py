@@ -1,0 +1,59 @@
+"""What is sent: bytes, or a part of a file, which the kernel can send from where it lies."""
+
+import math
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """`length` bytes of an open file from `offset` on.
+
+    `read` is for when the kernel cannot send them: it gives some of the bytes between two offsets,
+    or raises what is wrong with the file.
+    """
+
+    fd: int
+    offset: int
+    length: int
+    read: Callable[[int, int], bytes]
+
+    def __len__(self) -> int:
+        """In bytes, for h11."""
+        return self.length
+
+
+Piece = bytes | FilePart
+
+
+def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float]) -> int:
+    """Has the kernel send it over a plain connection, which spares half of what sending costs; the
+    offset in the file up to which it did.
+
+    It stops at the file's end and at any error, the file's or the connection's: reading and writing
+    what is left tells which. `wait` gives the seconds that the other side may stay silent from now
+    on, or raises; after them this raises `TimeoutError`.
+    """
+    offset, end = part.offset, part.offset + part.length
+    while offset < end:
+        try:
+            sent = os.sendfile(to.fileno(), part.fd, offset, end - offset)
+        except BlockingIOError:
+            _wait_until_writable(to, wait())
+            continue
+        except OSError:
+            break
+        if not sent:
+            break
+        offset += sent
+    return offset
+
+
+def _wait_until_writable(full: socket.socket, seconds: float) -> None:
+    poll = select.poll()
+    poll.register(full, select.POLLOUT)
+    if not poll.poll(math.ceil(seconds * 1000)):
+        raise TimeoutError("timed out")
