@@ -9,13 +9,17 @@ REMEMBERED_SECONDS = 60.0
 """How long it is remembered that the service took some content. Longer would be a record of our
 own, and the service may lose or remove what it had."""
 
+WAIT_SECONDS = 0.1
+"""How long the first of those others waits on the spot: most files are sent sooner, and that spares
+opening it again. Further ones come again later, so that a thousand copies keep no worker."""
+
 Claim = Literal["mine", "taken", "done"]
 """`mine`: this file asks and sends; `taken`: another one is just doing so; `done`: another one has,
 moments ago, and the service confirmed it."""
 
 
 class Claims:
-    """Who is asking for and sending which content. Thread-safe; its lock guards both tables.
+    """Who is asking for and sending which content. Thread-safe; its lock guards all tables.
 
     `clock` gives steady seconds.
     """
@@ -24,6 +28,7 @@ class Claims:
         self._clock = clock
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, str], threading.Thread] = {}
+        self._awaited: dict[tuple[str, str], threading.Event] = {}
         self._done: dict[tuple[str, str], float] = {}
 
     @contextmanager
@@ -32,13 +37,15 @@ class Claims:
         block."""
         key = (sha256, organization)
         claim = self._claim(key)
+        if claim == "taken" and self._ends_soon(key):
+            claim = self._claim(key)
         try:
             yield claim
         finally:
             if claim == "mine":
                 with self._lock:
                     if self._taken.get(key) is threading.current_thread():
-                        del self._taken[key]
+                        self._end(key)
 
     def _claim(self, key: tuple[str, str]) -> Claim:
         with self._lock:
@@ -50,6 +57,25 @@ class Claims:
             self._taken[key] = threading.current_thread()
             return "mine"
 
+    def _ends_soon(self, key: tuple[str, str]) -> bool:
+        """Waits a moment for the end of another's claim, unless somebody does so already."""
+        with self._lock:
+            if key not in self._taken:
+                return True
+            if key in self._awaited:
+                return False
+            ended = self._awaited[key] = threading.Event()
+        if not ended.wait(WAIT_SECONDS):
+            with self._lock:
+                if self._awaited.get(key) is ended:
+                    del self._awaited[key]
+        return ended.is_set()
+
+    def _end(self, key: tuple[str, str]) -> None:
+        del self._taken[key]
+        if key in self._awaited:
+            self._awaited.pop(key).set()
+
     def done(self, sha256: str, organization: str) -> None:
         """The service has just confirmed that it has this content."""
         with self._lock:
@@ -60,7 +86,7 @@ class Claims:
         """Ends the claims of this thread, which a dead file server holds."""
         with self._lock:
             for key in [key for key, owner in self._taken.items() if owner is thread]:
-                del self._taken[key]
+                self._end(key)
 
     def _forget_old(self) -> None:
         oldest_kept = self._clock() - REMEMBERED_SECONDS

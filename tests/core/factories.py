@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -224,3 +225,10 @@ def without_override() -> Iterator[None]:
     finally:
         sets[0] = effective
         assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

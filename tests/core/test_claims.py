@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.core.factories import HASH, OTHER_HASH, PATIENCE, Clock
+from tests.core.factories import HASH, OTHER_HASH, PATIENCE, Clock, ended, in_thread, wait_until
 from watcher.claims import REMEMBERED_SECONDS, Claims
 
 
@@ -84,3 +84,41 @@ def test_of_many_threads_exactly_one_may_send(claims: Claims) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert sorted(got) == ["mine"] + ["taken"] * 7
+
+
+def test_the_first_who_comes_meanwhile_waits_a_moment_and_need_not_come_again(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
+    got: list[str] = []
+
+    def ask() -> None:
+        with claims.claim(HASH, "") as claim:
+            got.append(claim)
+
+    with claims.claim(HASH, ""):
+        first = in_thread(ask)
+        wait_until(lambda: bool(claims._awaited))
+        ask()  # at once: one waits already
+        assert got == ["taken"]
+        claims.done(HASH, "")
+    assert ended(first)
+    assert got == ["taken", "done"]
+
+
+def test_who_waits_for_one_that_is_given_up_may_send_itself(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
+    got: list[str] = []
+
+    def ask() -> None:
+        with claims.claim(HASH, "") as claim:
+            got.append(claim)
+
+    with claims.claim(HASH, ""):
+        waiting = in_thread(ask)
+        wait_until(lambda: bool(claims._awaited))
+        claims.abandon(threading.current_thread())
+        assert ended(waiting)
+    assert got == ["mine"]

@@ -1,13 +1,12 @@
 """The workers: every candidate gets its verdict, no failure ends a thread."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.core.factories import PATIENCE, Clock
+from tests.core.factories import PATIENCE, Clock, wait_until
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
 from watcher.outcomes import Gone, Outcome
@@ -183,13 +182,6 @@ class Holding:
         for number in range(self._all_held.parties - 1):
             assert backlog.put(HUNG, f"hung{number}.jpg", Priority.BACKLOG, timeout=PATIENCE)
         self._all_held.wait()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("stuck", [1, COUNT])
