@@ -72,8 +72,8 @@ def _walk(root: Path, end: str) -> float:
 def _scan_seconds(log: Path, count: int) -> float:
     """What the program says that its scan took; it must have found all recorded."""
     for line in log.read_text().splitlines():
-        event = json.loads(line)
-        if event["event"] == "rescan":
+        event = json.loads(line) if line.startswith("{") else {}  # else how far it is, for people
+        if event.get("event") == "rescan":
             if event["recorded"] != count:
                 raise RuntimeError(f"not all were recorded: {event}")
             seconds: float = event["seconds"]
