@@ -197,6 +197,7 @@ class FileBody:
 
     def __iter__(self) -> Iterator[Piece]:
         """The body from its beginning; a small file in one piece, which is one packet less."""
+        self.on_sent(0, self._size)
         if self._size <= min(READ, self._pace.piece):
             self._pace.keep(self._size)
             yield b"".join((self._head, self._whole(), self._tail))
