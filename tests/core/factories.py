@@ -232,3 +232,14 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+@contextmanager
+def file_of(content: bytes) -> Iterator[int]:
+    """A descriptor of a file that holds this."""
+    fd = os.memfd_create("file")
+    try:
+        os.pwrite(fd, content, 0)
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,6 +1,7 @@
 """Equal content in flight: one sends it, whoever else comes by that knows."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -86,16 +87,17 @@ def test_of_many_threads_exactly_one_may_send(claims: Claims) -> None:
     assert sorted(got) == ["mine"] + ["taken"] * 7
 
 
+def asks(claims: Claims, got: list[str]) -> None:
+    with claims.claim(HASH, "") as claim:
+        got.append(claim)
+
+
 def test_the_first_who_comes_meanwhile_waits_a_moment_and_need_not_come_again(
     claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
     got: list[str] = []
-
-    def ask() -> None:
-        with claims.claim(HASH, "") as claim:
-            got.append(claim)
-
+    ask = partial(asks, claims, got)
     with claims.claim(HASH, ""):
         first = in_thread(ask)
         wait_until(lambda: bool(claims._awaited))
@@ -111,11 +113,7 @@ def test_who_waits_for_one_that_is_given_up_may_send_itself(
 ) -> None:
     monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
     got: list[str] = []
-
-    def ask() -> None:
-        with claims.claim(HASH, "") as claim:
-            got.append(claim)
-
+    ask = partial(asks, claims, got)
     with claims.claim(HASH, ""):
         waiting = in_thread(ask)
         wait_until(lambda: bool(claims._awaited))

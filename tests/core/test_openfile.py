@@ -2,29 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.factories import PROPERTY
+from tests.core.factories import PROPERTY, file_of
 from tests.sandbox.client import picture
 from watcher.inspection import Image, inspect
 from watcher.openfile import HASH_PIECE, Digest
 
 CONTENT = os.urandom(1000)
-
-
-@contextmanager
-def file_of(content: bytes) -> Iterator[int]:
-    fd = os.memfd_create("image")
-    try:
-        os.pwrite(fd, content, 0)
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def sha256(content: bytes) -> str:

@@ -15,21 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.factories import PATIENCE, PROPERTY
+from tests.core.factories import PATIENCE, PROPERTY, file_of
 from tests.core.talking import ANSWER, ask, head_of, part_of, talking
 from watcher.wire import BodyFailedError, Wire
 
 CONTENT = os.urandom(300_000)
-
-
-@contextmanager
-def file_of(content: bytes) -> Iterator[int]:
-    fd = os.memfd_create("file")
-    try:
-        os.pwrite(fd, content, 0)
-        yield fd
-    finally:
-        os.close(fd)
 
 
 class Receiver:
