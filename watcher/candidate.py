@@ -65,9 +65,9 @@ class Candidate:
     sent: int | None = field(default=None, repr=False)
     """How many of them are sent, while it is sent."""
 
-    def on_read(self, read: int) -> None:
-        """So many of its bytes are hashed."""
-        self.read = read
+    def on_read(self, more: int) -> None:
+        """So many more of its bytes are hashed."""
+        self.read += more
 
     def on_sent(self, sent: int, size: int) -> None:
         """So many of its bytes are sent."""

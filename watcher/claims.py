@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
+from weakref import WeakSet
 
 REMEMBERED_SECONDS = 60.0
 """How long it is remembered that the service took some content. Longer would be a record of our
@@ -19,7 +20,7 @@ moments ago, and the service confirmed it."""
 
 
 class Claims:
-    """Who is asking for and sending which content. Thread-safe; its lock guards all tables.
+    """Who is asking for and sending which content. Thread-safe; its lock guards all it has.
 
     `clock` gives steady seconds.
     """
@@ -30,6 +31,7 @@ class Claims:
         self._taken: dict[tuple[str, str], threading.Thread] = {}
         self._awaited: dict[tuple[str, str], threading.Event] = {}
         self._done: dict[tuple[str, str], float] = {}
+        self._abandoned: WeakSet[threading.Thread] = WeakSet()
 
     @contextmanager
     def claim(self, sha256: str, organization: str) -> Iterator[Claim]:
@@ -48,13 +50,14 @@ class Claims:
                         self._end(key)
 
     def _claim(self, key: tuple[str, str]) -> Claim:
+        me = threading.current_thread()
         with self._lock:
-            if key in self._taken:
+            if key in self._taken or me in self._abandoned:
                 return "taken"
             self._forget_old()
             if key in self._done:
                 return "done"
-            self._taken[key] = threading.current_thread()
+            self._taken[key] = me
             return "mine"
 
     def _ends_soon(self, key: tuple[str, str]) -> bool:
@@ -83,8 +86,10 @@ class Claims:
             self._done[sha256, organization] = self._clock()
 
     def abandon(self, thread: threading.Thread) -> None:
-        """Ends the claims of this thread, which a dead file server holds."""
+        """Ends the claims of this thread, which a dead file server holds, for good: whatever it
+        comes by from now on is another's."""
         with self._lock:
+            self._abandoned.add(thread)
             for key in [key for key, owner in self._taken.items() if owner is thread]:
                 self._end(key)
 

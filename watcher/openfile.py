@@ -54,9 +54,11 @@ class OpenFile:
 
 class Digest:
     """The SHA-256 of an open file of `size` bytes: of what its inspection reads of it anyway, and
-    then of the rest. Owned by one thread. `on_read` is told how many bytes have gone in."""
+    then of the rest. Owned by one thread. `on_read` is told of each so many bytes that went in."""
 
-    def __init__(self, fd: int, size: int, on_read: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, fd: int, size: int, on_read: Callable[[int], object] = lambda _: None
+    ) -> None:
         self._fd = fd
         self._size = size
         self._on_read = on_read
@@ -68,8 +70,8 @@ class Digest:
         has come to."""
         if offset <= self._at < offset + len(data):
             self._hash.update(memoryview(data)[self._at - offset :])
-            self._at = offset + len(data)
-            self._on_read(self._at)
+            before, self._at = self._at, offset + len(data)
+            self._on_read(self._at - before)
 
     def finish(self) -> str:
         """Lower-case hex. Raises `OSError`."""

@@ -1,5 +1,5 @@
 """How many files are sent at once. Like a semaphore, but a thread that a dead file server holds can
-be given up: what it has goes to others, and it gets nothing any more."""
+be abandoned: what it has goes to others, and it gets nothing any more."""
 
 import threading
 from weakref import WeakSet
@@ -7,20 +7,20 @@ from weakref import WeakSet
 
 class Places:
     """A context manager that any thread may enter: it waits for one of `count` places and gives
-    whether it got one. Its lock guards who has them, and who was given up."""
+    whether it got one. Its lock guards who has them, and who was abandoned."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._changed = threading.Condition()
         self._taken: set[threading.Thread] = set()
-        self._given_up: WeakSet[threading.Thread] = WeakSet()
+        self._abandoned: WeakSet[threading.Thread] = WeakSet()
 
     def __enter__(self) -> bool:
-        """Waits for a place. False if this thread was given up: it must not go on."""
+        """Waits for a place. False if this thread was abandoned: it must not go on."""
         me = threading.current_thread()
         with self._changed:
-            self._changed.wait_for(lambda: me in self._given_up or len(self._taken) < self._count)
-            if me in self._given_up:
+            self._changed.wait_for(lambda: me in self._abandoned or len(self._taken) < self._count)
+            if me in self._abandoned:
                 return False
             self._taken.add(me)
             return True
@@ -31,9 +31,9 @@ class Places:
             self._taken.discard(threading.current_thread())
             self._changed.notify()
 
-    def give_up(self, thread: threading.Thread) -> None:
+    def abandon(self, thread: threading.Thread) -> None:
         """Takes back what the thread has, for good. If it waits, it waits no longer."""
         with self._changed:
-            self._given_up.add(thread)
+            self._abandoned.add(thread)
             self._taken.discard(thread)
             self._changed.notify_all()

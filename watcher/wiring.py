@@ -134,7 +134,7 @@ def _shift(
 
     def give_up(thread: Thread, candidate: Candidate) -> None:
         claims.abandon(thread)
-        places.give_up(thread)
+        places.abandon(thread)
         gates.abandon(candidate)
 
     return Shift(

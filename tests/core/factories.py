@@ -228,6 +228,7 @@ def without_override() -> Iterator[None]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
+    """For what nobody announces."""
     deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline

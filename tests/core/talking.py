@@ -1,4 +1,4 @@
-"""The other side of a connection, as bad as it is told to be."""
+"""The other side of a connection, as bad as it is told to be; and a client that asks it."""
 
 import os
 import socket

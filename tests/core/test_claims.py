@@ -87,36 +87,44 @@ def test_of_many_threads_exactly_one_may_send(claims: Claims) -> None:
     assert sorted(got) == ["mine"] + ["taken"] * 7
 
 
-def asks(claims: Claims, got: list[str]) -> None:
+@pytest.fixture
+def patient(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> Claims:
+    monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
+    return claims
+
+
+def ask(claims: Claims, got: list[str]) -> None:
     with claims.claim(HASH, "") as claim:
         got.append(claim)
 
 
+def one_that_waits(claims: Claims, got: list[str]) -> threading.Thread:
+    waiting = in_thread(partial(ask, claims, got))
+    wait_until(lambda: bool(claims._awaited))
+    return waiting
+
+
 def test_the_first_who_comes_meanwhile_waits_a_moment_and_need_not_come_again(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
+    patient: Claims,
 ) -> None:
-    monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
     got: list[str] = []
-    ask = partial(asks, claims, got)
-    with claims.claim(HASH, ""):
-        first = in_thread(ask)
-        wait_until(lambda: bool(claims._awaited))
-        ask()  # at once: one waits already
+    with patient.claim(HASH, ""):
+        first = one_that_waits(patient, got)
+        ask(patient, got)  # at once: one waits already
         assert got == ["taken"]
-        claims.done(HASH, "")
+        patient.done(HASH, "")
     assert ended(first)
     assert got == ["taken", "done"]
 
 
-def test_who_waits_for_one_that_is_given_up_may_send_itself(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
+def test_who_waits_for_one_that_is_abandoned_may_send_itself_and_that_one_nothing_more(
+    patient: Claims,
 ) -> None:
-    monkeypatch.setattr("watcher.claims.WAIT_SECONDS", PATIENCE)
     got: list[str] = []
-    ask = partial(asks, claims, got)
-    with claims.claim(HASH, ""):
-        waiting = in_thread(ask)
-        wait_until(lambda: bool(claims._awaited))
-        claims.abandon(threading.current_thread())
+    with patient.claim(HASH, ""):
+        waiting = one_that_waits(patient, got)
+        patient.abandon(threading.current_thread())
         assert ended(waiting)
-    assert got == ["mine"]
+        ask(patient, got)
+    ask(patient, got)
+    assert got == ["mine", "taken", "taken"]

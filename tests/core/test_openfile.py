@@ -33,8 +33,8 @@ def test_whatever_was_read_of_it_before_the_hash_is_that_of_the_whole_file(
         for offset, length in parts:
             digest.take(offset, CONTENT[offset : offset + length])
         assert digest.finish() == sha256(CONTENT)
-    assert told == sorted(set(told))
-    assert told[-1] == len(CONTENT)
+    assert min(told) > 0
+    assert sum(told) == len(CONTENT)
 
 
 def test_the_hash_of_nothing() -> None:

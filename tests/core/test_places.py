@@ -38,7 +38,7 @@ def test_a_place_that_was_given_up_is_there_for_another_and_not_given_back_twice
     hung = in_thread(hang)
     assert stuck.wait(PATIENCE)
     waiting = in_thread(send)
-    places.give_up(hung)
+    places.abandon(hung)
     assert ended(waiting)
     with places:  # while this one has it, the one that was given up comes back
         free.set()
@@ -46,7 +46,7 @@ def test_a_place_that_was_given_up_is_there_for_another_and_not_given_back_twice
         assert not ended_soon(in_thread(send))
 
 
-def test_one_that_is_given_up_while_it_waits_gets_none_and_leaves_it_to_others() -> None:
+def test_one_that_is_abandoned_while_it_waits_gets_none_and_leaves_it_to_others() -> None:
     places, got = Places(1), list[bool]()
 
     def send() -> None:
@@ -56,7 +56,7 @@ def test_one_that_is_given_up_while_it_waits_gets_none_and_leaves_it_to_others()
     with places:
         waiting = in_thread(send)
         assert not ended_soon(waiting)
-        places.give_up(waiting)
+        places.abandon(waiting)
         assert ended(waiting)
         assert got == [False]
     assert ended(in_thread(send))

@@ -33,7 +33,10 @@ class Receiver:
         while head_of(connection):
             body = b""
             while len(body) < self._length:
-                body += connection.recv(1 << 16)
+                more = connection.recv(1 << 16)
+                if not more:
+                    return
+                body += more
             self.body = body
             connection.sendall(ANSWER)
 

@@ -1,6 +1,5 @@
 """One image against its sidecar: what the sidecar says, what the content is."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Literal
 from watcher.commands.record_words import readable_records
 from watcher.commands.verify_findings import Finding
 from watcher.errors import RecordUnwritable
-from watcher.openfile import HASH_PIECE
+from watcher.openfile import Digest
 from watcher.outcomes import Stamp
 from watcher.record import SIDECAR, claim_beside, doubts, remove_sidecar, state_of
 from watcher.share import Share
@@ -60,13 +59,9 @@ def hashed(share: Share, image: Recorded, told: Callable[[int], object]) -> str 
     with share.tree.folder(folder) as images:
         fd = open_regular(name, images)
     try:
-        digest, offset = hashlib.sha256(), 0
         with reading():
-            while piece := os.pread(fd, HASH_PIECE, offset):
-                digest.update(piece)
-                offset += len(piece)
-                told(len(piece))
-            return digest.hexdigest() if stamp_of(os.fstat(fd)) == image.stamp else None
+            sha256 = Digest(fd, image.stamp.size, told).finish()
+            return sha256 if stamp_of(os.fstat(fd)) == image.stamp else None
     finally:
         os.close(fd)
 
