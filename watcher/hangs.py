@@ -51,6 +51,7 @@ class Hangs:
             self._ends(intake)
         if silent:  # again and again: a worker may just have been taking a candidate
             for thread, candidate in self._pool.replace(intake.share):
+                candidate.share.large_reads.abandon(thread)
                 self._abandon(thread, candidate)
 
     def hung(self, intake: Intake) -> bool:

@@ -9,7 +9,7 @@ the original is only ever read.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from watcher.candidate import Candidate, Hashed
@@ -56,7 +56,7 @@ class Journey:
     """Takes one candidate at a time; owned by one worker.
 
     `uploads` is entered to send a file, if it says so: it bounds how many are at once; `pace` is
-    the cap; `roam` is entered while one is read or sent; `admits` says if the service may be asked.
+    the cap; `admits` says if the service may be asked.
     """
 
     def __init__(
@@ -69,14 +69,12 @@ class Journey:
         pace: Pace | NoPace,
         admits: Callable[[Candidate], bool],
         now: Callable[[], Moment],
-        roam: Callable[[int], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._service = service
         self._settling = settling
         self._claims = claims
         self._uploads = uploads
         self._pace = pace
-        self._roam = roam
         self._admits = admits
         self._now = now
 
@@ -193,7 +191,9 @@ class Journey:
             return Rejected("foreign_sidecar", f"another file named after it, ending in {SIDECAR}")
         if (known := candidate.hashed) is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
-        with reading(), self._roam(file.stamp.size):
+        with candidate.share.readers(file.stamp.size) as place, reading():
+            if not place:
+                return Held()  # the share hangs: another worker has this one's place
             digest = Digest(file.fd, file.stamp.size, candidate.on_read)
             verdict = inspect(file.fd, file.stamp.size, digest.take)
             match verdict:
@@ -239,9 +239,9 @@ class Journey:
                 return self._recorded(candidate, file, sha256) or AlreadyKnown(image, sha256, size)
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
-            with self._uploads as place, self._roam(size):
+            with self._uploads as place:
                 if not place:
-                    return Held()  # its share hangs: another worker has this one's place
+                    return Held()  # as with reading
                 answer = self._service.upload(body, organization=organization)
             if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more

@@ -1,4 +1,4 @@
-"""How many files are sent at once. Like a semaphore, but a thread that a dead file server holds can
+"""How many do something at once. Like a semaphore, but a thread that a dead file server holds can
 be abandoned: what it has goes to others, and it gets nothing any more."""
 
 import threading

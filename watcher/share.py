@@ -3,22 +3,32 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
+from watcher.places import Places
 from watcher.tree import NotThere, Tree, rename_to_free, split
 
 Watch = Literal["auto", "events", "poll"]
+
+LARGE = 1 << 20
+"""Bytes from which on the file itself, not the way to it, is what reading takes."""
+
+READERS = 2
+"""Large files of a share that are read at once. More share the same disk and processor, and all of
+them are ready to be sent later than the first could have been."""
 
 
 @dataclass(frozen=True, eq=False)
 class Share:
     """A share as the configuration describes it. Immutable; any thread may use it.
 
-    `mirror` is the folder that takes the sidecars if they are not beside the images.
+    `mirror` is the folder that takes the sidecars if they are not beside the images; `large_reads`
+    are the places of those who read a large file.
     """
 
     root: str
@@ -29,11 +39,16 @@ class Share:
     rescan_seconds: float = 300
     require_mount: bool = False
     ignores: Ignores = field(default_factory=Ignores)
+    large_reads: Places = field(default_factory=partial(Places, READERS))
 
     @property
     def tree(self) -> Tree:
         """The tree of images."""
         return Tree(self.root, require_mount=self.require_mount)
+
+    def readers(self, size: int) -> AbstractContextManager[bool]:
+        """Entered to read a whole file of `size` bytes; gives whether the thread may go on."""
+        return self.large_reads if size >= LARGE else nullcontext(enter_result=True)
 
     @contextmanager
     def records(self, relative: str, images: int, *, create: bool = False) -> Iterator[int | None]:

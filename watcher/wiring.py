@@ -29,7 +29,7 @@ from watcher.notify import Notifier
 from watcher.overview import Overview
 from watcher.places import Places
 from watcher.pool import Pool, Way
-from watcher.processor import Processor
+from watcher.processor import settle
 from watcher.progress import Bar, Census, Display, Lines, Nothing
 from watcher.published import Published
 from watcher.scans import ScanLog
@@ -57,7 +57,7 @@ def build(
     """
     settings = read()
     log = _log(settings)
-    lasting = _Lasting(Tally(), Overview(), Processor())
+    lasting = _Lasting(Tally(), Overview())
 
     make = partial(
         _shift,
@@ -91,7 +91,6 @@ class _Lasting(NamedTuple):
 
     tally: Tally
     overview: Overview
-    processor: Processor
 
 
 def _log(settings: Settings) -> FilteringBoundLogger:
@@ -126,7 +125,6 @@ def _shift(
             gates=gates,
             claims=claims,
             places=places,
-            processor=lasting.processor,
             rehearsal=rehearsal,
         ),
         verdicts=_verdicts(backlog, gates, log, conditions, tally, patient=not once),
@@ -163,7 +161,7 @@ def _shift(
         ),
         log=log,
         once=once,
-        settle=lasting.processor.settle,
+        settle=settle,
         monitor=nullcontext()
         if once
         else Monitor(settings.monitor.listen, snapshot=lambda: lasting.overview.latest),
@@ -228,7 +226,6 @@ def _ways(
     gates: Gates,
     claims: Claims,
     places: Places,
-    processor: Processor,
     rehearsal: bool,
 ) -> Callable[[], AbstractContextManager[Way]]:
     """What makes one worker's way: its connection is opened and closed in the worker's thread."""
@@ -245,7 +242,6 @@ def _ways(
                 pace=pace,
                 admits=gates.admits,
                 now=moment,
-                roam=processor.roam,
             )
             yield journey.rehearse if rehearsal else journey.take
 

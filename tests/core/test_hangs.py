@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.factories import PATIENCE, Clock, Log, a_share
+from tests.core.factories import PATIENCE, Clock, Log, a_share, ended, in_thread
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
 from watcher.conditions import Conditions
 from watcher.hangs import HUNG_SECONDS, Hangs
 from watcher.intake import Intake
 from watcher.outcomes import Gone, Outcome
+from watcher.places import Places
 from watcher.pool import Pool, Way
+from watcher.share import LARGE
 
 
 class Counted(Intake):
@@ -43,7 +45,7 @@ class Desk:
 
     def an_intake(self, root: Path) -> Counted:
         return Counted(
-            a_share(root),
+            a_share(root, large_reads=Places(1)),
             backlog=self.backlog,
             report=lambda *_: None,
             settle_seconds=0,
@@ -56,8 +58,9 @@ class Desk:
 
     def way(self, candidate: Candidate) -> Outcome:
         if candidate.share is self.dead.share:
-            self.stuck.set()
-            self.let_go.wait(PATIENCE)
+            with candidate.share.readers(LARGE):
+                self.stuck.set()
+                self.let_go.wait(PATIENCE)
         return Gone()
 
     def outcome(self, candidate: Candidate, _outcome: Outcome, _seconds: float) -> None:
@@ -146,3 +149,15 @@ def test_one_that_hangs_again_is_told_again(desk: Desk) -> None:
         desk.answers()
     assert desk.log.events == ["condition_raised", "condition_cleared"] * 2
     assert desk.dead.rescans == 2
+
+
+def test_who_reads_next_on_it_need_not_wait_for_the_one_that_it_holds(desk: Desk) -> None:
+    def read() -> None:
+        with desk.dead.share.readers(LARGE):
+            pass
+
+    assert desk.put(desk.dead)
+    desk.pool.start()
+    assert desk.stuck.wait(PATIENCE)
+    desk.silence(HUNG_SECONDS + 1)
+    assert ended(in_thread(read))

@@ -5,6 +5,7 @@ What happens to a file on its way is in `test_journey_changes`.
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -459,6 +460,17 @@ def test_a_place_among_the_uploads_is_held_while_sending_and_no_longer(studio: S
     studio.drop("a.jpg", picture(size=(90, 90)))
     assert isinstance(studio.take("a.jpg"), Uploaded)
     assert (places.at, places.taken) == ([0, 0, 1], 0)
+
+
+def test_who_is_abandoned_while_it_waits_to_read_a_large_file_does_not_read_it(
+    studio: Studio,
+) -> None:
+    studio.drop("large.tif", picture(form="TIFF", size=(700, 700)))
+    studio.drop("small.jpg", picture())
+    studio.share.large_reads.abandon(threading.current_thread())
+    assert studio.take("large.tif") == Held()
+    assert studio.candidate("large.tif").hashed is None
+    assert isinstance(studio.take("small.jpg"), Uploaded)
 
 
 # Rehearsed

@@ -1,4 +1,4 @@
-"""All threads share one processor; a large file may have another."""
+"""All threads share one processor."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from tests.core.factories import PATIENCE
-from watcher.processor import LARGE, Processor
+from watcher.processor import settle
 
 T = TypeVar("T")
 ALL = os.sched_getaffinity(0)
@@ -28,36 +28,24 @@ def where() -> set[int]:
 
 
 def test_a_thread_and_those_that_it_starts_stay_on_one() -> None:
-    def work() -> tuple[set[int], set[int]]:
-        Processor().settle()
-        return where(), in_a_thread(where)
+    def work() -> tuple[set[int], set[int], set[int]]:
+        settle()
+        mine, of_mine = where(), in_a_thread(where)
+        settle()  # as at a reload
+        return mine, of_mine, where()
 
-    mine, of_mine = in_a_thread(work)
-    assert mine == of_mine
+    mine, of_mine, mine_again = in_a_thread(work)
+    assert mine == of_mine == mine_again
     assert len(mine) == 1
     assert mine < ALL or len(ALL) == 1
     assert where() == ALL
 
 
-@pytest.mark.parametrize(("size", "free"), [(LARGE, True), (LARGE - 1, False), (0, False)])
-def test_only_a_large_file_may_have_another(size: int, *, free: bool) -> None:
-    def work() -> tuple[set[int], set[int]]:
-        processor = Processor()
-        processor.settle()
-        with processor.roam(size):
-            meanwhile = where()
-        return meanwhile, where()
-
-    meanwhile, after = in_a_thread(work)
-    assert len(after) == 1
-    assert meanwhile == (ALL if free else after)
-
-
-def test_a_processor_that_was_taken_away_is_done_without() -> None:
+def test_a_processor_that_was_taken_away_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> set[int]:
-        processor = Processor()
-        processor._home = {max(ALL) + 1_000}
-        processor.settle()
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {max(ALL) + 1_000})
+        settle()
+        monkeypatch.undo()
         return where()
 
     assert in_a_thread(work) == ALL

@@ -1,12 +1,14 @@
-"""Where a share's record is kept: beside the images, or mirrored elsewhere."""
+"""Where a share's record is kept, beside the images or mirrored elsewhere; and who reads how much
+of it at once."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.core.factories import ROOT, a_share, made_read_only
+from tests.core.factories import PATIENCE, ROOT, a_share, ended, in_thread, made_read_only
 from watcher.errors import RecordUnwritable
-from watcher.share import Share
+from watcher.share import LARGE, READERS, Share
 
 
 def records_in(share: Share, folder: str, *, create: bool = False) -> Path | None:
@@ -70,3 +72,23 @@ def test_a_mirror_that_cannot_be_written_to_is_said_so(images: Path, tmp_path: P
         assert records_in(share, "a/b") is None
         with pytest.raises(RecordUnwritable, match="Read-only" if ROOT else "Permission"):
             records_in(share, "a/b", create=True)
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(LARGE, READERS), (LARGE - 1, READERS + 2)])
+def test_few_large_files_are_read_at_once_but_any_number_of_small_ones(
+    tmp_path: Path, size: int, at_once: int
+) -> None:
+    share = a_share(tmp_path)
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def read() -> None:
+        with share.readers(size):
+            inside.release()
+            go_on.wait(PATIENCE)
+
+    readers = [in_thread(read) for _ in range(READERS + 2)]
+    for _ in range(at_once):
+        assert inside.acquire(timeout=PATIENCE)
+    assert not inside.acquire(timeout=0.1)  # it must not come, so there is nothing to wait for
+    go_on.set()
+    assert ended(*readers)
