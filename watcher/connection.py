@@ -10,8 +10,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Protocol, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import h11
 import httpcore
@@ -20,6 +22,8 @@ import httpx
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
 from watcher.pieces import Piece
 from watcher.wire import BodyFailedError, Proxy, Wire
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""
@@ -92,22 +96,27 @@ class Connection:
         method: str,
         url: str,
         *,
+        query: Mapping[str, str] = NOTHING,
         headers: Mapping[str, str],
         body: Body | bytes = b"",
     ) -> Answer:
         """Sends one request and reads its answer, within a deadline that grows with the size.
 
-        Raises `ServiceTrouble` if there is no answer, and whatever `body` raises.
+        A `query` goes behind a `url` that has none. Raises `ServiceTrouble` if there is no answer,
+        and whatever `body` raises.
         """
         length, pieces = (len(body), (body,)) if isinstance(body, bytes) else (body.length, body)
         deadline = self._clock() + self._timeout + length / self._slowest
         sized = {"Content-Length": str(length)} if length else {}
         try:
+            where = _parsed(url)
+            path = where.raw_path
+            target = path + b"?" + urlencode(query).encode("ascii") if query else path
             request = httpx.Request(
                 method,
-                url,
+                where,
                 headers={**self._headers, **headers, **sized},
-                extensions={"deadline": deadline, "body": pieces},
+                extensions={"deadline": deadline, "body": pieces, "target": target},
             )
             response = self._transport.handle_request(request)
             try:
@@ -126,6 +135,10 @@ class Connection:
         self._transport.close()
 
 
+_parsed = lru_cache(maxsize=16)(httpx.URL)
+"""The few addresses that are asked again and again; to parse one costs 30 microseconds."""
+
+
 def _read(response: httpx.Response) -> Answer:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise ServiceTrouble("the answer is compressed, which was not asked for")
@@ -136,8 +149,9 @@ class WireTransport(httpx.BaseTransport):
     """httpx's seam over `Wire`. Owned by one thread; one connection to each host.
 
     The request's extensions are its `body`, in pieces as `Wire` takes them (httpx knows none that
-    the kernel sends), and its `deadline`. Reads at most `MAX_ANSWER` bytes of an answer.
-    `proxy_for` tells by which proxy a host is reached, None for directly.
+    the kernel sends), its `deadline`, and its `target` as httpcore knows it. Reads at most
+    `MAX_ANSWER` bytes of an answer. `proxy_for` tells by which proxy a host is reached, None for
+    directly.
     """
 
     def __init__(
@@ -166,7 +180,7 @@ class WireTransport(httpx.BaseTransport):
             received = wire.exchange(
                 h11.Request(
                     method=request.method,
-                    target=request.url.raw_path,
+                    target=request.extensions["target"],
                     headers=request.headers.raw,
                 ),
                 request.extensions["body"],

@@ -42,7 +42,7 @@ def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float
         try:
             sent = os.sendfile(to.fileno(), part.fd, offset, end - offset)
         except BlockingIOError:
-            _wait_until_writable(to, wait())
+            wait_until_ready(to, select.POLLOUT, wait())
             continue
         except OSError:
             break
@@ -52,8 +52,9 @@ def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float
     return offset
 
 
-def _wait_until_writable(full: socket.socket, seconds: float) -> None:
+def wait_until_ready(busy: socket.socket, event: int, seconds: float) -> None:
+    """Waits for one of `poll`'s events, or raises `TimeoutError`."""
     poll = select.poll()
-    poll.register(full, select.POLLOUT)
+    poll.register(busy, event)
     if not poll.poll(math.ceil(seconds * 1000)):
         raise TimeoutError("timed out")

@@ -13,18 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from types import MappingProxyType
 from typing import Protocol
-from urllib.parse import urlencode
 
-from watcher.connection import Answer, Connection
+from watcher.connection import NOTHING, Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
 from watcher.pace import NoPace, Pace
 from watcher.pieces import FilePart, Piece
 from watcher.tree import reading
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "jpeg": "image/jpeg",
@@ -144,9 +140,10 @@ class Service:
         def ask(access: Access) -> Answer:
             chosen = organization or access.organization
             asked = {**query, "organization": chosen} if chosen else query
-            url = f"{self._upload_url}?{urlencode(asked)}" if asked else self._upload_url
             authorized = {**headers, "Authorization": f"Bearer {access.token}"}
-            return self._connection.exchange(method, url, headers=authorized, body=body)
+            return self._connection.exchange(
+                method, self._upload_url, query=asked, headers=authorized, body=body
+            )
 
         access = self._tokens.current()
         answer = ask(access)

@@ -11,17 +11,19 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import h11
 
-from watcher.pieces import FilePart, Piece, send_uncopied
+from watcher.pieces import FilePart, Piece, send_uncopied, wait_until_ready
 
 RECEIVE = 64 << 10
 MAX_INTERIM = 16
 """1xx answers before the real one that are put up with."""
 
 Headers = Sequence[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 
 class Received(NamedTuple):
@@ -96,6 +98,7 @@ class Wire:
                 self._socket = self._ssl_context.wrap_socket(
                     self._socket, server_hostname=self._address[0]
                 )
+            self._socket.setblocking(False)
         except ValueError as error:  # a name that no host can have
             self.close()
             raise ConnectionError(str(error)) from error
@@ -194,11 +197,10 @@ class Wire:
         self._write(waiting + (self._protocol.send(h11.EndOfMessage()) or b""), deadline)
 
     def _write(self, data: bytes, deadline: float) -> None:
-        connected = self._connected()
-        view = memoryview(data)
+        connected, view = self._connected(), memoryview(data)
         while view:
-            connected.settimeout(self._wait(deadline))
-            view = view[connected.send(view) :]
+            sent = self._in_time(partial(connected.send, view), select.POLLOUT, deadline)
+            view = view[sent:]
 
     def _write_file(self, part: FilePart, deadline: float) -> None:
         offset, end = part.offset, part.offset + part.length
@@ -236,9 +238,8 @@ class Wire:
 
     def _next(self, deadline: float) -> object:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
-            connected = self._connected()
-            connected.settimeout(self._wait(deadline))
-            self._protocol.receive_data(connected.recv(RECEIVE))
+            received = partial(self._connected().recv, RECEIVE)
+            self._protocol.receive_data(self._in_time(received, select.POLLIN, deadline))
         return event
 
     def _answer_in_spite_of(self, error: OSError, at_most: int, deadline: float) -> Received:
@@ -246,6 +247,23 @@ class Wire:
             return self._receive(at_most, deadline)
         except (OSError, h11.ProtocolError):
             raise error from None
+
+    # Both
+
+    def _in_time(self, operation: Callable[[], T], event: int, deadline: float) -> T:
+        """What it gives on the socket; if it would block, `event` is waited for first. (A time-out
+        of the socket's own costs two more system calls each time.)"""
+        while True:
+            seconds = self._wait(deadline)
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            except BlockingIOError:
+                pass
+            wait_until_ready(self._connected(), event, seconds)
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
