@@ -32,7 +32,7 @@ def verdicts(found: Rounds) -> Iterator[Row]:
         yield at_most("D: contents sent twice", sent, 0)
     if known := found.get(("K", OURS)):
         yield at_least("K: files/s, 50 ms", median(result.rate for result in known), 500)
-    if (far := found.get(("W", OURS))) and small:
+    if far := found.get(("W", OURS)):
         yield at_least("W: files/s, of what 50 ms leave", _of_what_is_left(far, small), 0.8)
     for (data, program), results in found.items():
         if program == OURS:
@@ -51,13 +51,12 @@ def _against(found: Rounds, data: str, peer: str, bound: float, as_who: str = ""
         yield at_least(f"{data}: rate, {of}{as_who}", ratio(*both), bound)
 
 
-def _of_what_is_left(far: list[Result], small: list[Result]) -> float:
-    """The rate as a share of what can be: by the processor, by the uploads at once (a round trip
-    each), by the files in flight (two each)."""
+def _of_what_is_left(far: list[Result], small: list[Result] | None) -> float:
+    """The rate as a share of what can be: by the uploads at once (a round trip each), by the files
+    in flight (two each), and by the processor, if that was measured."""
     by_line = min(Upload().parallel / LATENCY, Workers().count / (2 * LATENCY))
-    return median(
-        result.rate / min(by_line, near.rate) for result, near in zip(far, small, strict=True)
-    )
+    by_processor = median(result.rate for result in small) if small else by_line
+    return median(result.rate for result in far) / min(by_line, by_processor)
 
 
 Target = tuple[str, str, float]
