@@ -1,5 +1,6 @@
 """The bandwidth cap: all uploads together send no faster than so many bytes a second."""
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -44,8 +45,8 @@ class Pace:
 class NoPace:
     """No cap."""
 
-    piece = MAX_PIECE
-    """Bytes to send at a time."""
+    piece = sys.maxsize
+    """Bytes to send at a time: all of them."""
 
     def keep(self, length: int) -> None:
         """Does not wait."""

@@ -13,13 +13,15 @@ class FilePart:
     """`length` bytes of an open file from `offset` on.
 
     `read` is for when the kernel cannot send them: it gives some of the bytes between two offsets,
-    or raises what is wrong with the file.
+    or raises what is wrong with the file. `sent_to` is told the offset up to which they are sent,
+    again and again.
     """
 
     fd: int
     offset: int
     length: int
     read: Callable[[int, int], bytes]
+    sent_to: Callable[[int], object] = lambda _: None
 
     def __len__(self) -> int:
         """In bytes, for h11."""
@@ -49,6 +51,7 @@ def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float
         if not sent:
             break
         offset += sent
+        part.sent_to(offset)
     return offset
 
 

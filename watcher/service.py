@@ -204,9 +204,11 @@ class FileBody:
         for offset in range(0, self._size, self._pace.piece):
             length = min(self._pace.piece, self._size - offset)
             self._pace.keep(length)
-            yield FilePart(self._fd, offset, length, self._read)
-            self.on_sent(offset + length, self._size)
+            yield FilePart(self._fd, offset, length, self._read, self._sent_to)
         yield self._tail
+
+    def _sent_to(self, offset: int) -> None:
+        self.on_sent(offset, self._size)
 
     def _whole(self) -> bytes:
         content = b""

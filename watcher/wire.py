@@ -213,6 +213,7 @@ class Wire:
                 raise BodyFailedError(error) from error
             self._write(data, deadline)
             offset += len(data)
+            part.sent_to(offset)
 
     # Receiving
 

@@ -130,7 +130,9 @@ def ask(
     return wire.exchange(request, body, at_most=AT_MOST, deadline=deadline)
 
 
-def part_of(fd: int, length: int, offset: int = 0) -> FilePart:
+def part_of(
+    fd: int, length: int, offset: int = 0, sent_to: Callable[[int], object] = lambda _: None
+) -> FilePart:
     """A part of an open file, which is read 50,000 bytes at a time where it has to be."""
 
     def read(start: int, end: int) -> bytes:
@@ -139,4 +141,4 @@ def part_of(fd: int, length: int, offset: int = 0) -> FilePart:
             raise EOFError
         return data
 
-    return FilePart(fd, offset, length, read)
+    return FilePart(fd, offset, length, read, sent_to)

@@ -98,10 +98,15 @@ def test_whatever_the_kernel_can_and_cannot_the_same_bytes_arrive(
         talking(receiver) as server,
         closing(plain(server.port)) as wire,
     ):
-        starts = list(accumulate(lengths, initial=start))
-        body = [part_of(fd, length, at) for at, length in zip(starts, lengths, strict=False)]
+        starts, told = list(accumulate(lengths, initial=start)), list[int]()
+        body = [
+            part_of(fd, length, at, told.append)
+            for at, length in zip(starts, lengths, strict=False)
+        ]
         assert ask(wire, body=body, length=sum(lengths)).body == b"ok"
     assert receiver.body == CONTENT[start : starts[-1]]
+    assert told == sorted(told)
+    assert set(starts[1:]) <= set(told)
 
 
 def test_over_tls_the_same_bytes_arrive(certificate: Path) -> None:
