@@ -17,10 +17,12 @@ from watcher.settings import Workers
 WHERE: tuple[tuple[str, str, str], ...] = (
     ("hashing, with its reads", r"watcher/openfile", "take|finish"),
     ("inspecting, with its reads", r"watcher/inspection/", ""),
-    ("sending: the socket", r"watcher/(wire|pieces)", "_write.*|send_uncopied|_wait_until.*"),
+    (
+        "sending, receiving, connecting: the socket",
+        r"watcher/(wire|pieces)",
+        "_write.*|_next|_in_time|_connected|wait.*|send_uncopied|connect|_opened|_has_something.*",
+    ),
     ("sending: reading the file", r"watcher/service", "_whole|_read"),
-    ("receiving: the socket", r"watcher/wire", "_next"),
-    ("connecting", r"watcher/wire", "connect|_opened|_has_something_to_say"),
     ("h11", r"/h11/", ""),
     ("httpx", r"/(httpx|httpcore|idna|rfc3986)/", ""),
     ("writing the sidecar", r"watcher/(record|sidecar|renames)", ""),
