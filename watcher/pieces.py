@@ -21,7 +21,7 @@ class FilePart:
     offset: int
     length: int
     read: Callable[[int, int], bytes]
-    sent_to: Callable[[int], object] = lambda _: None
+    sent_to: Callable[[int], object]
 
     def __len__(self) -> int:
         """In bytes, for h11."""
@@ -29,6 +29,10 @@ class FilePart:
 
 
 Piece = bytes | FilePart
+
+STEP = 1 << 20
+"""Bytes that the kernel is to send at a time: it comes back only when the connection is full, so a
+disk that is slower would be heard of at the file's end."""
 
 
 def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float]) -> int:
@@ -41,10 +45,11 @@ def send_uncopied(to: socket.socket, part: FilePart, *, wait: Callable[[], float
     """
     offset, end = part.offset, part.offset + part.length
     while offset < end:
+        seconds = wait()
         try:
-            sent = os.sendfile(to.fileno(), part.fd, offset, end - offset)
+            sent = os.sendfile(to.fileno(), part.fd, offset, min(STEP, end - offset))
         except BlockingIOError:
-            wait_until_ready(to, select.POLLOUT, wait())
+            wait_until_ready(to, select.POLLOUT, seconds)
             continue
         except OSError:
             break

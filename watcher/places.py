@@ -7,10 +7,14 @@ from weakref import WeakSet
 
 class Places:
     """A context manager that any thread may enter: it waits for one of `count` places and gives
-    whether it got one. Its lock guards who has them, and who was abandoned."""
+    whether the thread may go on. Its lock guards who has them, and who was abandoned.
 
-    def __init__(self, count: int) -> None:
+    Who has waited for `patience` seconds goes on though all are taken; None: waits on.
+    """
+
+    def __init__(self, count: int, *, patience: float | None = None) -> None:
         self._count = count
+        self._patience = patience
         self._changed = threading.Condition()
         self._taken: set[threading.Thread] = set()
         self._abandoned: WeakSet[threading.Thread] = WeakSet()
@@ -19,7 +23,9 @@ class Places:
         """Waits for a place. False if this thread was abandoned: it must not go on."""
         me = threading.current_thread()
         with self._changed:
-            self._changed.wait_for(lambda: me in self._abandoned or len(self._taken) < self._count)
+            self._changed.wait_for(
+                lambda: me in self._abandoned or len(self._taken) < self._count, self._patience
+            )
             if me in self._abandoned:
                 return False
             self._taken.add(me)

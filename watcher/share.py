@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
@@ -21,6 +20,10 @@ LARGE = 1 << 20
 READERS = 2
 """Large files of a share that are read at once. More share the same disk and processor, and all of
 them are ready to be sent later than the first could have been."""
+
+READ_SECONDS = 10.0
+"""Who has waited for so long reads anyway: a file that its server does not give out, though it
+answers (one on a tape, or on a bad sector), must not hold up the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Share:
     rescan_seconds: float = 300
     require_mount: bool = False
     ignores: Ignores = field(default_factory=Ignores)
-    large_reads: Places = field(default_factory=partial(Places, READERS))
+    large_reads: Places = field(default_factory=lambda: Places(READERS, patience=READ_SECONDS))
 
     @property
     def tree(self) -> Tree:

@@ -98,7 +98,7 @@ class Wire:
                 self._socket = self._ssl_context.wrap_socket(
                     self._socket, server_hostname=self._address[0]
                 )
-            self._socket.setblocking(False)
+                self._socket.setblocking(False)
         except ValueError as error:  # a name that no host can have
             self.close()
             raise ConnectionError(str(error)) from error
@@ -119,6 +119,7 @@ class Wire:
                 opened.settimeout(self._wait(deadline))
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                opened.setblocking(False)
             except OSError as error:
                 opened.close()
                 failed = failed or error

@@ -63,6 +63,19 @@ def test_one_that_is_abandoned_while_it_waits_gets_none_and_leaves_it_to_others(
     assert got == [False, True]
 
 
+def test_who_has_waited_long_enough_goes_on_though_all_are_taken() -> None:
+    places, got = Places(1, patience=0.05), list[bool]()
+
+    def send() -> None:
+        with places as place:
+            got.append(place)
+
+    with places:
+        assert ended(in_thread(send))
+    assert got == [True]
+    assert ended(in_thread(send))  # and there are as many as before
+
+
 def ended_soon(thread: threading.Thread) -> bool:
     thread.join(0.1)  # it must not end, so there is nothing to wait for
     return not thread.is_alive()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from watcher.connection import Answer
 from watcher.errors import AccessDenied, FileUnreadable, LoginNeeded, ServiceTrouble
 from watcher.inspection import Format
 from watcher.pace import MAX_PIECE, Pace
+from watcher.pieces import STEP
 from watcher.sandbox import Sandbox, faults
 from watcher.service import (
     MAX_RETRY_AFTER,
@@ -171,6 +173,7 @@ def test_how_much_of_it_is_sent_is_told_from_nothing_to_all(service: Service, si
         assert isinstance(service.upload(body, organization=""), Accepted)
     assert (told[0], told[-1]) == ((0, size), (size, size))
     assert told == sorted(told)
+    assert all(after - before <= STEP for (before, _), (after, _) in pairwise(told))
 
 
 def test_a_file_that_grows_is_sent_as_long_as_it_was(service: Service) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.factories import PATIENCE, ROOT, a_share, ended, in_thread, made_read_only
+from watcher import share as share_module
 from watcher.errors import RecordUnwritable
 from watcher.share import LARGE, READERS, Share
 
@@ -90,5 +91,25 @@ def test_few_large_files_are_read_at_once_but_any_number_of_small_ones(
     for _ in range(at_once):
         assert inside.acquire(timeout=PATIENCE)
     assert not inside.acquire(timeout=0.1)  # it must not come, so there is nothing to wait for
+    go_on.set()
+    assert ended(*readers)
+
+
+def test_large_files_that_are_never_read_to_their_end_do_not_hold_up_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(share_module, "READ_SECONDS", 0.05)
+    share = a_share(tmp_path)
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def read() -> None:
+        with share.readers(LARGE) as place:
+            assert place
+            inside.release()
+            go_on.wait(PATIENCE)
+
+    readers = [in_thread(read) for _ in range(READERS + 1)]
+    for _ in readers:
+        assert inside.acquire(timeout=PATIENCE)
     go_on.set()
     assert ended(*readers)
