@@ -11,7 +11,6 @@ from watcher.errors import ConfigurationError
 from watcher.ignores import Ignores
 from watcher.pace import NoPace, Pace
 from watcher.proxies import proxies
-from watcher.service import Tokens
 from watcher.settings import Settings
 from watcher.settling import Moment, Settling
 from watcher.share import Share
@@ -50,7 +49,7 @@ def tokens_of(
     state_dir: str,
     environ: Mapping[str, str],
     connect: Callable[[], Connection],
-) -> Tokens:
+) -> GivenToken | RefreshedTokens:
     """Where tokens come from: an access token that is given goes before all else."""
     access = given("access_token", environ)
     if access:

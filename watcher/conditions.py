@@ -6,11 +6,14 @@ A condition has a name (fixed; the README lists them) and a place: a share, a fo
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
+
+DOUBT_SECONDS = 60.0
+"""What held under the configuration before holds on for so long if nobody meets it again."""
 
 Name = Literal[
     "access_denied",
@@ -44,11 +47,12 @@ REMEDIES: Mapping[Name, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One that holds: where, why, and since when (epoch seconds)."""
+    """One that holds: where, why, and since when (epoch seconds). It stays the same one if the
+    reason changes."""
 
     name: Name
     place: str
-    reason: str
+    reason: str = field(compare=False)
     since: float
 
     @property
@@ -58,21 +62,36 @@ class Condition:
 
 
 class Conditions:
-    """What holds at present. Thread-safe; its lock guards the table."""
+    """What holds at present. Thread-safe; its lock guards the table and what is in doubt."""
 
-    def __init__(self, log: FilteringBoundLogger, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        log: FilteringBoundLogger,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log = log
         self._wall = wall
+        self._clock = clock
         self._lock = threading.Lock()
         self._active: dict[tuple[Name, str], Condition] = {}
+        self._in_doubt: set[tuple[Name, str]] = set()
+        self._doubt_ends = 0.0
         self._closed = False
 
     def begin(self, name: Name, place: str, why: str) -> None:
-        """The condition holds; logged only if it did not before."""
+        """The condition holds; logged only if it did not before, or for another reason under the
+        configuration before."""
+        key = (name, place)
         with self._lock:
-            if (name, place) in self._active or self._closed:
+            before = self._active.get(key)
+            known = before is not None and (key not in self._in_doubt or why == before.reason)
+            self._in_doubt.discard(key)
+            if known or self._closed:
                 return
-            self._active[name, place] = Condition(name, place, why, self._wall())
+            since = self._wall() if before is None else before.since
+            self._active[key] = Condition(name, place, why, since)
         self._log.warning(
             "condition_raised", condition=name, place=place, reason=why, remedy=REMEDIES[name]
         )
@@ -82,21 +101,46 @@ class Conditions:
         if not self._active:
             return  # the usual case, asked after every file
         with self._lock:
+            self._in_doubt.discard((name, place))
             if self._active.pop((name, place), None) is None:
                 return
-        self._log.info("condition_cleared", condition=name, place=place)
+        self._cleared(name, place)
 
     def holds(self, name: Name, place: str = "") -> bool:
         """Whether it holds now."""
         return (name, place) in self._active
 
-    def close(self) -> None:
-        """All end, and none begins any more: a thread that a share held until now may still come
-        and tell of trouble that is nobody's."""
+    # From one configuration to the next
+
+    def close(self) -> tuple[Condition, ...]:
+        """What held. Nothing begins or ends any more: a thread that a share held until now may
+        still come and tell of trouble that is nobody's."""
         with self._lock:
             self._closed = True
-        for condition in self.active:
-            self.end(condition.name, condition.place)
+            held = tuple(self._active.values())
+            self._active.clear()
+        return held
+
+    def inherit(self, held: Iterable[Condition]) -> None:
+        """What held before holds on, in doubt: whoever looks at it anew soon says what is true."""
+        with self._lock:
+            self._active = {(each.name, each.place): each for each in held}
+            self._in_doubt = set(self._active)
+            self._doubt_ends = self._clock() + DOUBT_SECONDS
+
+    def resolve(self) -> None:
+        """Ends what has been in doubt for long; asked now and then."""
+        if not self._in_doubt or self._clock() < self._doubt_ends:
+            return
+        with self._lock:
+            doubtful, self._in_doubt = self._in_doubt, set()
+            for key in doubtful:
+                del self._active[key]
+        for name, place in doubtful:
+            self._cleared(name, place)
+
+    def _cleared(self, name: Name, place: str) -> None:
+        self._log.info("condition_cleared", condition=name, place=place)
 
     @property
     def active(self) -> tuple[Condition, ...]:

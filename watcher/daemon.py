@@ -26,7 +26,7 @@ SHUTDOWN_SECONDS = 25.0
 TICK_SECONDS = 0.5
 """How often the daemon looks; it costs 0.05 % of a core."""
 
-TICK_SECONDS_ONCE = 0.1
+TICK_SECONDS_ONCE = 0.02
 """The same while somebody may be watching a progress bar."""
 
 

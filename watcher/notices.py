@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Self
 
 from watcher.conditions import Condition, Name
 
@@ -88,6 +88,10 @@ class Lasting:
         self._after = after_seconds
         self._told: tuple[Condition, ...] = ()
         self._places: Counter[Name] = Counter()
+
+    def inherit(self, before: Self) -> None:
+        """What is told under another configuration need not be told again."""
+        self._told, self._places = before._told, before._places.copy()
 
     def look(self, active: Sequence[Condition], now: float) -> tuple[Notice, ...]:
         """What is to be told now; what is returned counts as told."""

@@ -70,12 +70,11 @@ class Notifier:
         for notice in self._lasting.look(active, now):
             self._queue.put(notice)
 
-    def finish(self, now: float) -> None:
-        """Nothing holds any more at epoch time `now`: who has been told of something is told so.
-        The thread ends when it has told all, however long that takes; nobody waits for it."""
+    def hand_over(self, successor: Self) -> None:
+        """The successor knows what was told. This one's thread ends when it has told what waits,
+        however long that takes; nobody waits for it."""
+        successor._lasting.inherit(self._lasting)
         if self._ways:
-            for notice in self._lasting.look((), now):
-                self._queue.put(notice)
             self._queue.put(None)
             self._finished = True
 

@@ -11,7 +11,7 @@ Threads, and what each owns:
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,8 +52,8 @@ class Listener(Protocol):
         """`active` holds at epoch time `now`."""
         ...
 
-    def finish(self, now: float) -> None:
-        """Nothing holds any more; who has been told of something is told so, in good time."""
+    def hand_over(self, successor: Self) -> None:
+        """Ends, and the successor knows what was told."""
         ...
 
 
@@ -73,10 +73,13 @@ class Shift:
     once: bool
     monitor: AbstractContextManager[object]
     notifier: Listener
+    token_lacking: Callable[[], str] = lambda: ""
+    """What there is to say if nobody has signed in."""
     settle: Callable[[], None] = lambda: None
     """Makes the calling thread, and those that it starts, share one processor."""
     still_seconds: float = STILL_SECONDS
     """After so long without any progress, work is stuck."""
+    _signed_out: bool = False
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -114,6 +117,8 @@ class Shift:
     def look(self) -> None:
         """Lets through what may be sent, replaces threads that ended, notices shares that hang."""
         self.gates.let_through()
+        self._look_after_login()
+        self.conditions.resolve()
         self.notifier.look(self.conditions.active, time.time())
         if not self._clock.is_alive():
             self._start_clock()
@@ -122,6 +127,15 @@ class Shift:
                 self.hangs.look(intake)
             elif not self.once:  # whatever ended it
                 self._begin(intake)
+
+    def _look_after_login(self) -> None:
+        """Nobody should hear of it only when the first file waits."""
+        before, why = self._signed_out, self.token_lacking()
+        self._signed_out = bool(why)
+        if why and not before:
+            self.conditions.begin("login_needed", "", why)
+        elif before and not why:
+            self.conditions.end("login_needed")
 
     @property
     def roots(self) -> list[str]:
@@ -185,9 +199,23 @@ class Shift:
         self.stop_taking()
         for share, path in self.backlog.observed():
             successor.was_seen_to_go(share.root, path)
-        self.conditions.close()
-        self.notifier.finish(time.time())
+        self.notifier.hand_over(successor.notifier)
+        successor.take_over(self.conditions.close())
         self._open.close()
+
+    def take_over(self, held: Iterable[Condition]) -> None:
+        """What held under the configuration before and has to do with what this one names."""
+        self.conditions.inherit(held)
+        for each in self.conditions.active:
+            if not self._has_to_do_with(each.place):
+                self.conditions.end(each.name, each.place)
+
+    def _has_to_do_with(self, place: str) -> bool:
+        return not place or any(
+            place == share.organization
+            or place.startswith((share.root, share.mirror or share.root))
+            for share in (intake.share for intake in self.intakes)
+        )
 
     def was_seen_to_go(self, root: str, path: str) -> None:
         """The shift before saw a file go, and had not come to take its record away."""

@@ -30,6 +30,11 @@ ASSUMED_SECONDS = 3600
 REFUSED_SECONDS = 60
 """A refresh token that the auth server called invalid is not shown to it again for so long."""
 
+SIGN_IN = (
+    "no token: sign in with `autoretouch-watcher login`, or set AUTORETOUCH_REFRESH_TOKEN or "
+    "AUTORETOUCH_ACCESS_TOKEN"
+)
+
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -46,6 +51,11 @@ class GivenToken:
     def renewed(self, refused: str) -> Access:  # noqa: ARG002 - the protocol's signature
         """There is no other: raises `LoginNeeded`."""
         raise LoginNeeded("the access token that was given is refused; give a new one")
+
+    @property
+    def lacking(self) -> str:
+        """Nothing."""
+        return ""
 
 
 class RefreshedTokens:
@@ -93,6 +103,11 @@ class RefreshedTokens:
         """A token other than `refused`; another worker may have got it already."""
         return self._asked(refused=refused)
 
+    @property
+    def lacking(self) -> str:
+        """What there is to say if none is given and none is stored now."""
+        return SIGN_IN if self._given is None and self._store.version() is None else ""
+
     def _asked(self, *, refused: str) -> Access:
         failures = self._failures
         with self._lock:
@@ -125,10 +140,7 @@ class RefreshedTokens:
         with self._store.held():
             self._look()
             if self._stored is None:
-                raise LoginNeeded(
-                    "no token: sign in with `autoretouch-watcher login`, or set "
-                    "AUTORETOUCH_REFRESH_TOKEN or AUTORETOUCH_ACCESS_TOKEN"
-                )
+                raise LoginNeeded(SIGN_IN)
             if self._unwritten:
                 self._keep(self._stored)
             if self._seeding:

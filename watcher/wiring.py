@@ -114,13 +114,14 @@ def _shift(
     gates, places = Gates(backlog), Places(settings.upload.parallel)
     conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)
     scans = ScanLog(log, conditions)
+    tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect)
     pool = Pool(
         settings.workers.count,
         backlog=backlog,
         ways=_ways(
             settings,
             settling=settling,
-            tokens=tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect),
+            tokens=tokens,
             connect=connect,
             gates=gates,
             claims=claims,
@@ -161,6 +162,8 @@ def _shift(
         ),
         log=log,
         once=once,
+        # `run --once` may find that nothing is to be sent.
+        token_lacking=(lambda: "") if once else (lambda: tokens.lacking),
         settle=settle,
         monitor=nullcontext()
         if once

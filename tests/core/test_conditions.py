@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from tests.core.factories import PATIENCE, Log
-from watcher.conditions import REMEDIES, Conditions, Name
+from tests.core.factories import PATIENCE, Clock, Log
+from watcher.conditions import DOUBT_SECONDS, REMEDIES, Conditions, Name
 
 
 @pytest.fixture
@@ -80,9 +80,64 @@ def test_of_many_threads_that_meet_it_one_says_so(conditions: Conditions, log: L
     assert log.events == ["condition_raised", "condition_cleared"]
 
 
-def test_after_its_end_none_begins(conditions: Conditions, log: Log) -> None:
-    conditions.begin("share_gone", "/srv/photos", "cannot enter /srv/photos")
-    conditions.close()
-    conditions.begin("share_gone", "/srv/other", "a thread that came late")
+def test_what_held_holds_on_under_a_new_configuration_and_ends_when_it_is_seen_to(
+    conditions: Conditions, log: Log
+) -> None:
+    conditions.begin("share_gone", "/srv/photos", "it is not there")
+    held = conditions.close()
+    following = Conditions(log.logger)
+    following.inherit(held)
+    assert following.active == held
+    following.begin("share_gone", "/srv/photos", "it is not there")
+    assert log.events == ["condition_raised"]
+    following.end("share_gone", "/srv/photos")
     assert log.events == ["condition_raised", "condition_cleared"]
-    assert conditions.active == ()
+    assert not following.active
+
+
+def test_what_nobody_meets_again_under_a_new_configuration_ends_after_a_while(log: Log) -> None:
+    clock = Clock()
+    before, after = (Conditions(log.logger, wall=clock.wall, clock=clock) for _ in range(2))
+    before.begin("sidecar_unwritable", "/srv/photos/a", "no space left on device")
+    before.begin("sidecar_unwritable", "/srv/photos/b", "no space left on device")
+    after.inherit(before.close())
+    clock.advance(DOUBT_SECONDS - 1)
+    after.begin("sidecar_unwritable", "/srv/photos/b", "no space left on device")
+    after.resolve()
+    assert [each.place for each in after.active] == ["/srv/photos/a", "/srv/photos/b"]
+    clock.advance(1)
+    for _ in range(3):
+        after.resolve()
+    assert [each.place for each in after.active] == ["/srv/photos/b"]
+    assert [(entry["event"], entry["place"]) for entry in log.entries[2:]] == [
+        ("condition_cleared", "/srv/photos/a")
+    ]
+
+
+def test_a_new_reason_under_a_new_configuration_is_said_and_is_the_same_condition(log: Log) -> None:
+    clock = Clock()
+    before, after = (Conditions(log.logger, wall=clock.wall, clock=clock) for _ in range(2))
+    before.begin("service_unavailable", "", "the certificate is not trusted")
+    (held,) = before.close()
+    after.inherit((held,))
+    clock.advance(5)
+    for _ in range(2):
+        after.begin("service_unavailable", "", "it answered 503")
+    (now,) = after.active
+    assert (now.reason, now.since) == ("it answered 503", held.since)
+    assert now == held
+    assert [entry["reason"] for entry in log.entries] == [
+        "the certificate is not trusted",
+        "it answered 503",
+    ]
+
+
+def test_whoever_comes_late_from_the_configuration_before_changes_nothing(
+    conditions: Conditions, log: Log
+) -> None:
+    conditions.begin("share_hung", "/srv/photos", "no answer")
+    conditions.close()
+    conditions.begin("share_gone", "/srv/photos", "it is not there")
+    conditions.end("share_hung", "/srv/photos")
+    assert not conditions.active
+    assert log.events == ["condition_raised"]

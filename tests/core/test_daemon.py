@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -60,7 +61,7 @@ class Deaf:
 
     def look(self, active: tuple[Condition, ...], now: float) -> None: ...
 
-    def finish(self, now: float) -> None: ...
+    def hand_over(self, successor: Self) -> None: ...
 
 
 @pytest.fixture

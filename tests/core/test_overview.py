@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from queue import Queue
+from typing import Self
 
 import pytest
 
@@ -36,7 +37,7 @@ class Nobody:
 
     def look(self, active: tuple[Condition, ...], now: float) -> None: ...
 
-    def finish(self, now: float) -> None: ...
+    def hand_over(self, successor: Self) -> None: ...
 
 
 class Work:
@@ -207,5 +208,3 @@ def test_conditions_are_told_with_their_beginning(
     ]
     assert "login" in now.conditions[0].remedy
     assert in_words(now).endswith("; login_needed, share_gone")
-    work.shift.hand_over(work.shift)
-    assert overview.look(work.shift).conditions == ()

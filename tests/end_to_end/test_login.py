@@ -358,6 +358,20 @@ def test_a_running_daemon_takes_a_login_up_by_itself(installed: Installation) ->
         assert daemon.stop() == 0
 
 
+def test_that_nobody_has_signed_in_is_said_before_any_file_waits(installed: Installation) -> None:
+    with installed.daemon() as daemon:
+        condition = daemon.wait_for("condition_raised", condition="login_needed")
+        assert "autoretouch-watcher login" in condition["reason"]
+        sign_in(installed)
+        daemon.wait_for("condition_cleared", condition="login_needed")
+        assert installed.call("logout").code == 0
+        daemon.wait_until(lambda: len(daemon.named("condition_raised")) == 2, "it is said again")
+
+
+def test_nothing_to_send_needs_no_login(installed: Installation) -> None:
+    assert installed.once().code == 0
+
+
 def test_a_login_mends_a_token_that_was_revoked_also_after_a_restart(
     installed: Installation,
 ) -> None:

@@ -543,27 +543,34 @@ def test_it_ends_with_the_daemon_whatever_it_is_about(
     ]
 
 
-def test_all_ends_are_told_though_telling_takes_long(tmp_path: Path) -> None:
+def test_under_another_configuration_the_end_is_told_and_the_beginning_not_again(
+    tmp_path: Path,
+) -> None:
     told, log = tmp_path / "told", Log()
     go_on = tmp_path / "go on"
     program = script(
         tmp_path,
-        f"while [ ! -e '{go_on}' ]; do sleep 0.05; done; echo $AUTORETOUCH_STATE >>{told}",
+        f"while [ ! -e '{go_on}' ]; do sleep 0.05; done\n"
+        f'echo "$AUTORETOUCH_STATE $AUTORETOUCH_CONDITION" >>{told}',
     )
-    with a_notifier(log, program) as notifier:
-        notifier.look((GONE, LOGIN), 9_000)
-        notifier.look((GONE, LOGIN), 9_001)  # which is not looked at: two wait to be told
-        notifier.finish(9_002)
-    go_on.touch()
-    notifier._thread.join(PATIENCE)
-    assert told.read_text().split() == ["raised", "raised", "cleared", "cleared"]
+    with a_notifier(log, program) as before, a_notifier(log, program) as after:
+        before.look((GONE, LOGIN), 9_000)
+        before.hand_over(after)
+        after.look((GONE, LOGIN), 9_001)
+        go_on.touch()
+        before._thread.join(PATIENCE)  # it tells what waits, and ends
+        assert told.read_text().splitlines() == ["raised share_gone", "raised login_needed"]
+        after.look((LOGIN,), 9_002)
+        until(lambda: told.read_text().count("\n") == 3, "the end of one")
+    assert told.read_text().splitlines()[2:] == ["cleared share_gone"]
+    assert not log.events
 
 
 def test_nobody_is_told_if_nobody_is_named() -> None:
     log, before = Log(), threading.active_count()
-    with a_notifier(log) as notifier:
+    with a_notifier(log) as notifier, a_notifier(log) as following:
         notifier.look((GONE,), 9_999)
-        notifier.finish(9_999)
+        notifier.hand_over(following)
         assert threading.active_count() == before
         assert notifier._queue.empty()
     assert not log.events
