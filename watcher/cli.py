@@ -165,7 +165,7 @@ def status(where: Where, *, as_json: bool, watch: bool) -> int:
 
     if as_json and watch:
         raise click.UsageError("--json and --watch exclude each other.")
-    return run_status(where.settings(), state_dir=where.state_dir, as_json=as_json, watch=watch)
+    return run_status(where.settings, state_dir=where.state_dir, as_json=as_json, watch=watch)
 
 
 @cli.command()

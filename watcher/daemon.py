@@ -173,6 +173,8 @@ class Daemon:
 
     def _summary(self) -> dict[str, int]:
         counts = self._shift.tally.counts
+        if self._published is None:
+            return {"would_upload": counts.uploaded, "would_reject": counts.rejected}
         summary = {
             "uploaded": counts.uploaded,
             "already_known": counts.already_known,

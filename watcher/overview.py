@@ -99,7 +99,7 @@ def in_words(snapshot: Snapshot) -> str:
     words = [
         f"{len(snapshot.shares)} share{'s' if len(snapshot.shares) != 1 else ''}",
         f"{counts.uploaded + counts.already_known:,} uploaded",
-        f"{counts.rejected:,} rejected",
+        f"{counts.rejected:,} rejected since the start",
         f"{snapshot.waiting:,} waiting",
     ]
     news = [] if snapshot.moving else ["nothing moves"]

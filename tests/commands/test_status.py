@@ -102,7 +102,7 @@ class Status:
     def _run(self, more: tuple[Path, ...], *, as_json: bool) -> int:
         shares = tuple(ShareSettings(path=str(root)) for root in (self.root, *more))
         settings = Settings(share=shares)
-        return run_status(settings, state_dir=str(self.state), as_json=as_json, watch=False)
+        return run_status(lambda: settings, state_dir=str(self.state), as_json=as_json, watch=False)
 
 
 @pytest.fixture
@@ -355,6 +355,24 @@ def test_a_real_daemon_and_what_it_made_of_a_share(installed: Installation) -> N
     after = installed.call("status")
     assert "it does not run" in " ".join(after.stdout.split())
     assert after.code == 1
+
+
+def test_with_a_wrong_configuration_it_says_what_the_daemon_does_that_has_a_good_one(
+    installed: Installation,
+) -> None:
+    with installed.daemon() as running:
+        published = Published(str(installed.folder / "state"))
+        running.wait_until(lambda: published.read() is not None, "it publishes")
+        good = installed.config.read_text()
+        installed.config.write_text(good + "\n[uploads]\nparallel = 1\n")
+        done = installed.call("status")
+        assert (done.code, done.stdout) == (78, "")
+        assert "uploads: unknown key" in done.stderr
+        assert f"process {running.process.pid}) goes on" in done.stderr
+        assert "1 share, 0 uploaded, 0 rejected since the start, 0 waiting." in done.stderr
+    done = installed.call("status")
+    assert done.code == 78
+    assert "goes on" not in done.stderr
 
 
 def test_without_a_share_it_is_one_clear_text(installed: Installation) -> None:

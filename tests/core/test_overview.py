@@ -115,7 +115,9 @@ def test_work_that_nobody_takes_is_stuck_after_a_while(
     assert moving(overview, work)
     clock.advance(1)
     assert not moving(overview, work)
-    assert in_words(overview.latest) == "0 shares, 0 uploaded, 0 rejected, 1 waiting; nothing moves"
+    assert in_words(overview.latest) == (
+        "0 shares, 0 uploaded, 0 rejected since the start, 1 waiting; nothing moves"
+    )
     work.pool.turns += 1  # somebody took something
     assert moving(overview, work)
 

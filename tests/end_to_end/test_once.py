@@ -162,6 +162,9 @@ def test_a_dry_run_touches_and_sends_nothing(installed: Installation) -> None:
 
     assert [e["path"] for e in result.named("would_upload")] == ["IMG.jpg"]
     assert [(e["path"], e["reason"]) for e in result.named("would_reject")] == [("DSC.tif", "raw")]
+    (summary,) = result.named("stopped")
+    assert (summary["would_upload"], summary["would_reject"]) == (1, 1)
+    assert "uploaded" not in summary
     assert sorted(installed.share.iterdir()) == before
     assert not installed.service.requests
 

@@ -66,7 +66,7 @@ def test_systemd_hears_of_its_whole_life(installed: Installation, systemd: Heard
         systemd.wait_for("WATCHDOG=1", times=3)
         installed.drop("a.jpg", picture(1))
         daemon.wait_for("uploaded")
-        systemd.wait_for("STATUS=1 share, 1 uploaded, 0 rejected, 0 waiting")
+        systemd.wait_for("STATUS=1 share, 1 uploaded, 0 rejected since the start, 0 waiting")
         daemon.process.send_signal(signal.SIGHUP)
         systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=")
         systemd.wait_for("READY=1", times=2)
@@ -81,7 +81,9 @@ def test_it_is_ready_though_a_share_is_gone_and_says_so(
     installed.share.rmdir()
     with installed.started():
         systemd.wait_for("READY=1")
-        systemd.wait_for("STATUS=1 share, 0 uploaded, 0 rejected, 0 waiting; share_gone")
+        systemd.wait_for(
+            "STATUS=1 share, 0 uploaded, 0 rejected since the start, 0 waiting; share_gone"
+        )
 
 
 def reload(daemon: Running) -> None:

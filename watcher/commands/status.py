@@ -42,6 +42,7 @@ known is null. A name that is not UTF-8 has its odd bytes as "\udc80" to "\udcff
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -52,8 +53,10 @@ from rich.text import Text
 
 from watcher.access import shares_of
 from watcher.commands.counting import Count, Counted, count_once
-from watcher.commands.report import as_object, report_of
+from watcher.commands.report import as_object, daemon_of, report_of
 from watcher.commands.status_screen import screen
+from watcher.errors import ConfigurationError
+from watcher.overview import in_words
 from watcher.settings import Settings
 from watcher.share import Share
 
@@ -64,9 +67,12 @@ FIRST_SECONDS = 0.5
 _PLAIN_WIDTH = 80
 
 
-def run_status(settings: Settings, *, state_dir: str, as_json: bool, watch: bool) -> int:
+def run_status(read: Callable[[], Settings], *, state_dir: str, as_json: bool, watch: bool) -> int:
     """Prints it, once or again and again; the exit code. Raises `ConfigurationError`."""
-    shares = shares_of(settings)
+    try:
+        shares = shares_of(read())
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}{_runs_on(state_dir)}") from error
     console = _console()
     if watch:
         return _watch(shares, state_dir, console)
@@ -76,6 +82,18 @@ def run_status(settings: Settings, *, state_dir: str, as_json: bool, watch: bool
     else:
         console.print(screen(report))
     return report.code
+
+
+def _runs_on(state_dir: str) -> str:
+    """For whoever reads that the configuration is wrong: what a daemon does that had a good one."""
+    daemon = daemon_of(state_dir, time.time())
+    if daemon.snapshot is None:
+        return ""
+    answers = "" if daemon.state == "running" else " It does not answer at present."
+    return (
+        f"\n\nThe daemon (process {daemon.snapshot.pid}) goes on with the configuration that it "
+        f"has: {in_words(daemon.snapshot)}.{answers}"
+    )
 
 
 def _console() -> Console:
