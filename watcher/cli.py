@@ -4,6 +4,7 @@
 files were rejected or failed; 2 usage; 77 login needed; 78 configuration.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -13,13 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
-from watcher.settings import Settings, load
 
 if TYPE_CHECKING:
+    from watcher.settings import Settings
     from watcher.sign_in import Account
 
 CONFIGURATION = 78
@@ -32,8 +32,10 @@ class Where:
     config: str | None
     state_dir: str
 
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The effective configuration, as it is now; raises `ConfigurationError`."""
+        from watcher.settings import load  # noqa: PLC0415 - `--help` need not load it all
+
         return load(self.config, {}, os.environ)
 
 
@@ -80,7 +82,7 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
-    from watcher.published import Published  # noqa: PLC0415 - `--help` need not load it all
+    from watcher.published import Published  # noqa: PLC0415 - as above
     from watcher.wiring import build  # noqa: PLC0415 - as above
 
     daemon = build(
@@ -142,13 +144,7 @@ def check(where: Where, *, offline: bool) -> int:
     """
     from watcher.commands.check import run_check  # noqa: PLC0415 - as above
 
-    return run_check(
-        where.config,
-        state_dir=where.state_dir,
-        environ=os.environ,
-        offline=offline,
-        console=Console(highlight=False),
-    )
+    return run_check(where.config, state_dir=where.state_dir, environ=os.environ, offline=offline)
 
 
 @cli.command()
@@ -239,7 +235,7 @@ def demo() -> int:
     with _demo_extra():
         from watcher.demo import run_demo  # noqa: PLC0415 - it needs the extra
 
-    return run_demo(Console(highlight=False))
+    return run_demo()
 
 
 @cli.command()
@@ -272,6 +268,7 @@ def _demo_extra() -> Iterator[None]:
 
 def main() -> None:
     """The console script. Every error that is not a fault of this program is one clear text."""
+    gc.set_threshold(50_000)  # from 700: a tenth of the start went into looking for garbage in vain
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
     try:

@@ -39,8 +39,9 @@ class Drop(NamedTuple):
     write: Callable[[str, Callable[[float], object]], None]
 
 
-def run_demo(console: Console) -> int:
+def run_demo() -> int:
     """Runs the demo; 0 if everything became what it should, else 1. The folder stays."""
+    console = Console(highlight=False)
     folder = tempfile.mkdtemp(prefix="autoretouch-demo-")
     share = os.path.join(folder, "share")
     os.mkdir(share)

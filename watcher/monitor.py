@@ -46,8 +46,7 @@ class _Page(NamedTuple):
 
 
 class Monitor:
-    """Listens at `listen` ('HOST:PORT'; "": not at all) for as long as it is entered; may be
-    entered again.
+    """Listens at `listen` ('HOST:PORT') for as long as it is entered; may be entered again.
 
     `snapshot` is called from other threads. Entered and left by one thread. `port` is the one that
     it listens on, which the kernel chooses if `listen` says 0.
@@ -55,19 +54,17 @@ class Monitor:
 
     def __init__(self, listen: str, *, snapshot: Callable[[], Snapshot]) -> None:
         self._listen = listen
-        self._serving = _Serving(snapshot) if listen else None
+        self._serving = _Serving(snapshot)
 
     def __enter__(self) -> Self:
         """Raises `ConfigurationError` if nobody can be listened to there."""
-        if self._serving:
-            listening = _bound(self._listen)
-            self.port = listening.getsockname()[1]
-            self._serving.start(listening)
+        listening = _bound(self._listen)
+        self.port = listening.getsockname()[1]
+        self._serving.start(listening)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._serving:
-            self._serving.stop()
+        self._serving.stop()
 
 
 def _bound(listen: str) -> socket.socket:

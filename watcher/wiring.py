@@ -24,7 +24,6 @@ from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.intake import Intake
 from watcher.journey import Journey
-from watcher.monitor import Monitor
 from watcher.notify import Notifier
 from watcher.overview import Overview
 from watcher.places import Places
@@ -165,9 +164,7 @@ def _shift(
         # `run --once` may find that nothing is to be sent.
         token_lacking=(lambda: "") if once else (lambda: tokens.lacking),
         settle=settle,
-        monitor=nullcontext()
-        if once
-        else Monitor(settings.monitor.listen, snapshot=lambda: lasting.overview.latest),
+        monitor=nullcontext() if once else _monitor(settings, lasting.overview),
         notifier=_notifier(settings, connect, environ, log, muted=once),
         # Until then any request has ended, however silent the service was.
         still_seconds=max(STILL_SECONDS, 3 * settings.api.timeout_seconds),
@@ -199,6 +196,14 @@ def _verdicts(
         tally=tally,
         trouble=trouble,
     )
+
+
+def _monitor(settings: Settings, overview: Overview) -> AbstractContextManager[object]:
+    if not settings.monitor.listen:
+        return nullcontext()
+    from watcher.monitor import Monitor  # noqa: PLC0415 - with all that it loads, for who wants it
+
+    return Monitor(settings.monitor.listen, snapshot=lambda: overview.latest)
 
 
 def _notifier(

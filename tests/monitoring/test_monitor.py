@@ -247,7 +247,7 @@ def test_a_client_that_takes_nothing_is_left(monkeypatch: pytest.MonkeyPatch) ->
         client.settimeout(PATIENCE)
         client.connect(("127.0.0.1", running.port))
         client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-        open_ones = running._serving._open if running._serving else {}
+        open_ones = running._serving._open
         never = threading.Event()
         while not client.recv(1):
             never.wait(0.01)
@@ -373,8 +373,3 @@ def test_an_address_and_a_port_can_be_given(listen: str) -> None:
 def test_half_an_address_is_told(listen: str) -> None:
     with pytest.raises(ConfigurationError, match=r'"127\.0\.0\.1:9464" or "\[::1\]:9464"'):
         load(None, {"monitor": {"listen": listen}}, {})
-
-
-def test_nobody_listens_unless_told_to() -> None:
-    with Monitor("", snapshot=lambda: QUIET) as running:
-        assert not hasattr(running, "port")

@@ -50,12 +50,12 @@ def run_check(
     state_dir: str,
     environ: Mapping[str, str],
     offline: bool,
-    console: Console,
+    console: Console | None = None,
     silence: float | None = None,
 ) -> int:
-    """Prints the table; returns the exit code. `silence` is how many seconds a share may take to
-    answer."""
-    table = Table(console)
+    """Prints the table, on standard output if no other console is given; returns the exit code.
+    `silence` is how many seconds a share may take to answer."""
+    table = Table(console or Console(highlight=False))
     table.section("Configuration")
     try:
         settings = load(config, {}, environ)
