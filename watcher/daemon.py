@@ -148,7 +148,8 @@ class Daemon:
             self._next = self._renewed()
         except ConfigurationError as error:
             self._log.error("failed", reason="configuration", found=f"{error} Not taken up.")
-            self._systemd.ready()
+            if self._next is None:  # else an earlier one still waits
+                self._systemd.ready()
             return
         self._shift.drain()
 

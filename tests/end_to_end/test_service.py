@@ -17,6 +17,7 @@ from tests.end_to_end.running import PATIENCE, Installation, Running
 from tests.end_to_end.test_once import check
 from watcher.published import Published
 from watcher.sandbox import faults
+from watcher.sandbox.exchange import Exchange
 
 
 class Heard:
@@ -46,6 +47,10 @@ class Heard:
             assert self._news.wait_for(
                 lambda: sum(text.startswith(beginning) for text in self.news) >= times, PATIENCE
             ), f"{times} x {beginning}: {self.news}"
+
+    def wait_for_life(self) -> None:
+        """The main loop has come round once more: the next sign may be one that was on its way."""
+        self.wait_for("WATCHDOG=1", times=self.news.count("WATCHDOG=1") + 2)
 
     def before(self, first: str, second: str) -> bool:
         return self.news.index(first) < self.news.index(second)
@@ -165,6 +170,35 @@ def test_it_tells_how_it_is_while_a_new_configuration_waits(installed: Installat
         daemon.wait_for("config_reloaded")
         log = [event["event"] for event in daemon.events]
         assert log.index("uploaded") < log.index("config_reloaded")
+
+
+def test_it_is_ready_again_only_when_the_configuration_that_waits_is_in_force(
+    installed: Installation, systemd: Heard
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def held(exchange: Exchange) -> None:
+        asked.set()
+        go_on.wait(PATIENCE)
+        exchange.send(exchange.ordinary())
+
+    installed.service.fault(held, method="POST", path="/upload")
+    config = installed.config.read_text().replace("timeout_seconds = 5", "timeout_seconds = 60")
+    installed.config.write_text(config)
+    with installed.daemon() as daemon:
+        installed.drop("a.jpg", picture(1))
+        assert asked.wait(PATIENCE)
+        reload(daemon)
+        systemd.wait_for("RELOADING=1")
+        systemd.wait_for_life()  # it has read the good one
+        installed.config.write_text("[uploads]\nparallel = 1\n")
+        reload(daemon)
+        daemon.wait_for("failed", reason="configuration")
+        systemd.wait_for_life()
+        assert systemd.news.count("READY=1") == 1
+        go_on.set()
+        daemon.wait_for("config_reloaded")
+        systemd.wait_for("READY=1", times=2)
 
 
 def test_what_went_just_before_a_reload_takes_its_record_along(installed: Installation) -> None:

@@ -44,12 +44,12 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield Text.assemble(("Daemon: ", "bold"), *_daemon(report))
     if report.daemon.snapshot is not None:
         yield from _pace(report, report.daemon.snapshot)
+    for condition in report.conditions:
+        yield from _condition(condition)
     yield Text()
     yield _shares(report)
     for counted in report.shares:
         yield from _remarks(report, counted)
-    for condition in report.conditions:
-        yield from _condition(condition)
     if report.daemon.snapshot is not None and report.daemon.snapshot.flights:
         yield from _flights(report.daemon.snapshot.flights)
     if report.rejections:
