@@ -72,7 +72,7 @@ ONLY = {
     "rich": ("progress demo cli commands", "what has no terminal needs no picture"),
     "prometheus_client": ("metrics", "what is measured is told in one place"),
     "structlog": (
-        "conditions daemon disposition logs notify scans shift trouble wiring",
+        "conditions daemon disposition hangs logs notify scans shift trouble wiring",
         "who logs is who decides: all others return or raise",
     ),
 }

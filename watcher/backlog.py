@@ -258,9 +258,9 @@ class Backlog:
     # For those who watch.
 
     def under_way(self) -> bool:
-        """Whether a worker has a candidate, but for those of a share that is shut."""
+        """Whether a worker has a candidate, but for those that nobody waits for."""
         with self._lock:
-            held = [each for each in self._entries.values() if each.held]
+            held = [each for each in self._entries.values() if each.held and not each.alone]
             return any(each.share not in self._shut for each in held)
 
     def observed(self) -> list[tuple[Share, str]]:

@@ -54,6 +54,8 @@ class Candidate:
     """Steady time before which it is not taken; None if it is not waiting for a time."""
     held: bool = field(default=False, repr=False)
     """A worker has it."""
+    alone: bool = field(default=False, repr=False)
+    """The worker that has it was replaced: nothing waits for it."""
     dropped: bool = field(default=False, repr=False)
     """The backlog has it no more."""
     touched: float | None = field(default=None, repr=False)

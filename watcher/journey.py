@@ -191,6 +191,7 @@ class Journey:
             return Rejected("foreign_sidecar", f"another file named after it, ending in {SIDECAR}")
         if (known := candidate.hashed) is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
+        candidate.hashed = None
         with candidate.share.readers(file.stamp.size) as place, reading():
             if not place:
                 return Held()  # the share hangs: another worker has this one's place
@@ -208,9 +209,7 @@ class Journey:
         candidate.hashed = Hashed(file.stamp, verdict, sha256)
         return candidate.hashed
 
-    def _still_arriving(
-        self, candidate: Candidate, file: OpenFile, found: str
-    ) -> NotSettled | Rejected | Changed:
+    def _still_arriving(self, candidate: Candidate, file: OpenFile, found: str) -> Outcome:
         if candidate.seen is None:
             return Changed()
         wait = self._settling.wait_for_end(

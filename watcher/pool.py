@@ -13,7 +13,6 @@ from typing import Protocol
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.outcomes import Outcome
-from watcher.share import Share
 from watcher.snapshot import Flight
 
 LAST_RESORT_SECONDS = 60.0
@@ -68,26 +67,34 @@ class Pool:
         self._threads.add(thread)
         thread.start()
 
-    def replace(self, share: Share) -> list[tuple[threading.Thread, Candidate]]:
-        """Puts new workers in the place of those that a share holds which does not answer; the old
-        ones and what they have. An old one ends when it is let go."""
+    def replace(
+        self, held: Callable[[Candidate], bool]
+    ) -> list[tuple[threading.Thread, Candidate]]:
+        """Puts new workers in the place of those that are held by what they have; the old ones and
+        what that is. An old one ends when it is let go."""
         with self._lock:
             stuck = {
-                thread: candidate
-                for thread, (candidate, _) in self._busy.items()
-                if candidate.share is share and thread in self._threads
+                thread: candidate for thread, candidate, _ in self._at_work() if held(candidate)
             }
             self._threads.difference_update(stuck)
             for _ in stuck:
                 self._start_one()
         return list(stuck.items())
 
-    def flights(self) -> tuple[Flight, ...]:
-        """What the workers have just now, but for those that were replaced."""
-        now = time.perf_counter()
+    def _at_work(self) -> list[tuple[threading.Thread, Candidate, float]]:
+        """Under the lock: who has what since when, but for those that were replaced."""
+        return [(thread, *held) for thread, held in self._busy.items() if thread in self._threads]
+
+    def busy(self) -> list[tuple[Candidate, float]]:
+        """What the workers have just now and since when, in steady seconds, but for those that were
+        replaced."""
         with self._lock:
-            busy = [held for thread, held in self._busy.items() if thread in self._threads]
-        return tuple(_flight(candidate, now - started) for candidate, started in busy)
+            return [(candidate, started) for _, candidate, started in self._at_work()]
+
+    def flights(self) -> tuple[Flight, ...]:
+        """The same for people."""
+        now = time.perf_counter()
+        return tuple(_flight(candidate, now - started) for candidate, started in self.busy())
 
     def join(self, seconds: float) -> int:
         """Waits until all workers are done, all together at most `seconds`; how many are not.
@@ -106,6 +113,7 @@ class Pool:
             me = threading.current_thread()
             while me in self._threads and (candidate := self._backlog.take()) is not None:
                 started, candidate.sent, candidate.read = time.perf_counter(), None, 0
+                candidate.alone = False
                 with self._lock:
                     self._busy[me] = candidate, started
                     self.turns += 1

@@ -127,6 +127,7 @@ class Shift:
                 self.hangs.look(intake)
             elif not self.once:  # whatever ended it
                 self._begin(intake)
+        self.hangs.look_at_files()
 
     def _look_after_login(self) -> None:
         """Nobody should hear of it only when the first file waits."""

@@ -113,6 +113,8 @@ def _shift(
     gates, places = Gates(backlog), Places(settings.upload.parallel)
     conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)
     scans = ScanLog(log, conditions)
+    # Until then any request has ended, however silent the service was.
+    still_seconds = max(STILL_SECONDS, 3 * settings.api.timeout_seconds)
     tokens = tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect)
     pool = Pool(
         settings.workers.count,
@@ -157,7 +159,9 @@ def _shift(
             pool=pool,
             conditions=conditions,
             clock=time.monotonic,
+            log=log,
             abandon=give_up,
+            file_seconds=still_seconds * 2 / 3,  # sooner than all of it would count as stuck
         ),
         log=log,
         once=once,
@@ -166,8 +170,7 @@ def _shift(
         settle=settle,
         monitor=nullcontext() if once else _monitor(settings, lasting.overview),
         notifier=_notifier(settings, connect, environ, log, muted=once),
-        # Until then any request has ended, however silent the service was.
-        still_seconds=max(STILL_SECONDS, 3 * settings.api.timeout_seconds),
+        still_seconds=still_seconds,
     )
 
 

@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.factories import PATIENCE, Clock, Log, a_share, ended, in_thread
+from tests.core.factories import (
+    PATIENCE,
+    Clock,
+    Log,
+    a_share,
+    ended,
+    in_thread,
+    wait_until,
+)
+from watcher import hangs
 from watcher.backlog import Backlog
-from watcher.candidate import Candidate, Priority
+from watcher.candidate import Candidate, Hashed, Priority
 from watcher.conditions import Conditions
-from watcher.hangs import HUNG_SECONDS, Hangs
+from watcher.hangs import FILE_SECONDS, HUNG_SECONDS, Hangs
+from watcher.inspection import Image
 from watcher.intake import Intake
-from watcher.outcomes import Gone, Outcome
+from watcher.outcomes import Gone, Outcome, Stamp
 from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.share import LARGE
@@ -40,7 +50,11 @@ class Desk:
         self.pool = Pool(1, backlog=self.backlog, ways=self.ways, verdicts=self)
         self.conditions = Conditions(self.log.logger)
         self.hangs = Hangs(
-            backlog=self.backlog, pool=self.pool, conditions=self.conditions, clock=self.clock
+            backlog=self.backlog,
+            pool=self.pool,
+            conditions=self.conditions,
+            clock=self.clock,
+            log=self.log.logger,
         )
 
     def an_intake(self, root: Path) -> Counted:
@@ -58,6 +72,7 @@ class Desk:
 
     def way(self, candidate: Candidate) -> Outcome:
         if candidate.share is self.dead.share:
+            self.held = candidate
             with candidate.share.readers(LARGE):
                 self.stuck.set()
                 self.let_go.wait(PATIENCE)
@@ -83,6 +98,13 @@ class Desk:
     def look(self) -> None:
         for intake in (self.dead, self.well):
             self.hangs.look(intake)
+
+    def lets_time_go(self, seconds: float) -> None:
+        """Time in which both shares come past, and the worker has what it has."""
+        self.clock.advance(seconds)
+        self.dead.beat = self.well.beat = self.clock()
+        self.look()
+        self.hangs.look_at_files()
 
     def answers(self) -> None:
         self.dead.beat = self.clock()
@@ -161,3 +183,75 @@ def test_who_reads_next_on_it_need_not_wait_for_the_one_that_it_holds(desk: Desk
     assert desk.stuck.wait(PATIENCE)
     desk.silence(HUNG_SECONDS + 1)
     assert ended(in_thread(read))
+
+
+# A share that answers, with a file that does not
+
+
+@pytest.fixture
+def with_a_held_file(desk: Desk) -> Desk:
+    assert desk.put(desk.dead)
+    desk.pool.start()
+    assert desk.stuck.wait(PATIENCE)
+    assert desk.put(desk.well)
+    desk.lets_time_go(0)
+    return desk
+
+
+def test_a_file_that_cannot_be_read_holds_its_worker_only_so_long(with_a_held_file: Desk) -> None:
+    desk = with_a_held_file
+    desk.lets_time_go(FILE_SECONDS - 1)
+    assert not desk.log.events
+    desk.lets_time_go(1)
+    assert desk.done.wait(PATIENCE)  # the other one
+    (entry,) = desk.log.entries
+    assert (entry["event"], entry["reason"], entry["path"]) == ("deferred", "unreadable", "a.jpg")
+    for _ in range(3):
+        desk.lets_time_go(FILE_SECONDS)
+    assert len(desk.log.entries) == 1
+    assert not desk.conditions.active
+
+
+def test_nobody_waits_for_it_and_it_goes_on_when_it_can_be_read(with_a_held_file: Desk) -> None:
+    desk = with_a_held_file
+    desk.lets_time_go(FILE_SECONDS)
+    assert desk.done.wait(PATIENCE)
+    wait_until(lambda: not desk.backlog.under_way())
+    assert not desk.pool.flights()
+    assert len(desk.backlog) == 1
+    desk.let_go.set()
+    wait_until(lambda: len(desk.backlog) == 0)
+
+
+def test_one_that_gets_on_however_slowly_keeps_its_worker(with_a_held_file: Desk) -> None:
+    desk = with_a_held_file
+    for _ in range(5):
+        desk.held.on_read(1)
+        desk.lets_time_go(FILE_SECONDS - 1)
+    for sent in range(5):
+        desk.held.on_sent(sent, 10)
+        desk.lets_time_go(FILE_SECONDS - 1)
+    assert not desk.log.events
+
+
+def test_one_that_waits_for_the_service_keeps_its_worker(with_a_held_file: Desk) -> None:
+    desk = with_a_held_file
+    desk.held.hashed = Hashed(Stamp(1, 1, 1, 1, 1), Image("jpeg", 1, 1), "0" * 64)
+    for _ in range(5):
+        desk.lets_time_go(FILE_SECONDS)
+    assert not desk.log.events
+    desk.held.on_sent(5, 10)  # and then it does not get on
+    for _ in range(2):
+        desk.lets_time_go(FILE_SECONDS)
+    assert desk.log.events == ["deferred"]
+
+
+def test_there_is_a_bound_to_the_threads_that_files_hold(
+    with_a_held_file: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = with_a_held_file
+    monkeypatch.setattr(hangs, "MOST_HELD", 0)
+    for _ in range(3):
+        desk.lets_time_go(FILE_SECONDS)
+    assert not desk.log.events
+    assert not desk.done.is_set()

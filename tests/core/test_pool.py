@@ -1,7 +1,7 @@
 """The workers: every candidate gets its verdict, no failure ends a thread."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -184,6 +184,10 @@ class Holding:
         self._all_held.wait()
 
 
+def of(share: Share) -> Callable[[Candidate], bool]:
+    return lambda candidate: candidate.share is share
+
+
 @pytest.mark.parametrize("stuck", [1, COUNT])
 def test_workers_that_a_share_holds_are_replaced_and_end_when_they_are_let_go(
     backlog: Backlog, stuck: int
@@ -192,7 +196,7 @@ def test_workers_that_a_share_holds_are_replaced_and_end_when_they_are_let_go(
     pool, verdicts, ways = started(backlog, way)
     wait_until(lambda: ways.open == COUNT)
     way.hold(backlog)
-    pool.replace(HUNG)
+    pool.replace(of(HUNG))
     wait_until(lambda: ways.open == COUNT + stuck)
     put(backlog, "other.jpg")
     assert verdicts.came(1)
@@ -209,7 +213,7 @@ def test_the_end_does_not_wait_for_a_worker_that_was_replaced(backlog: Backlog) 
     way = Holding(COUNT)
     pool, _, ways = started(backlog, way)
     way.hold(backlog)
-    pool.replace(HUNG)
+    pool.replace(of(HUNG))
     backlog.close()
     assert pool.join(PATIENCE) == 0
     assert ways.open == COUNT  # the old ones are still held
@@ -224,10 +228,10 @@ def test_a_worker_is_replaced_once_and_only_for_the_share_that_holds_it(
     pool, _, ways = started(backlog, way)
     wait_until(lambda: ways.open == COUNT)
     way.hold(backlog)
-    pool.replace(SHARE)
+    pool.replace(of(SHARE))
     assert len(ways.makers) == COUNT
     for _ in range(3):
-        pool.replace(HUNG)
+        pool.replace(of(HUNG))
     wait_until(lambda: ways.open == COUNT + 2)
     assert len(ways.makers) == COUNT + 2
     way.let_go.set()

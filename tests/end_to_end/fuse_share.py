@@ -53,11 +53,16 @@ def _checked(result: int, path: bytes) -> None:
         raise OSError(number, os.strerror(number), os.fsdecode(path))
 
 
+TAPED = 0o1000
+"""The mode of a file behind whose content is on a tape, so to say."""
+
+
 class FuseShare:
     """The folder `behind`, mounted at `mountpoint` while the context lasts.
 
     Leaving the context frees whoever waits for the share, hung or dead. The server also dies with
     the thread that entered the context, so a test run that is killed leaves nobody waiting.
+    Whoever reads a file that is `TAPED` waits until it is so no more, and nobody else does.
     """
 
     def __init__(self, mountpoint: Path, behind: Path) -> None:
@@ -119,6 +124,7 @@ class FuseShare:
 _MAX_WRITE = 1 << 17
 _ROOT = 1  # the kernel's number for it
 _PATH = "/proc/self/fd/{}"
+_READ = 15
 _UNANSWERED = {2, 36, 42}  # FORGET, INTERRUPT, BATCH_FORGET
 _KERNELS_FLAGS = os.O_APPEND | os.O_DIRECT  # it says where to write
 
@@ -152,6 +158,7 @@ class _Server:
         self._known: dict[tuple[int, int], int] = {}
         self._lookups: Counter[int] = Counter()
         self._listings: dict[int, list[bytes]] = {}
+        self._later: list[bytes] = []
         self._operations: dict[int, Callable[[int, bytes], bytes | None]] = {
             1: lambda node, data: self._entry(node, _name(data)),  # LOOKUP
             2: lambda node, data: self._forget(struct.pack("=Q", node) + data),  # FORGET
@@ -162,7 +169,7 @@ class _Server:
             11: lambda node, data: os.rmdir(_name(data), dir_fd=node),  # RMDIR
             12: lambda node, data: self._rename(node, data[:8], data[8:]),  # RENAME
             14: self._open,
-            15: self._read,
+            _READ: self._read,
             16: self._write,
             17: self._statfs,
             18: self._release,
@@ -182,24 +189,33 @@ class _Server:
         signal.signal(signal.SIGUSR1, lambda _, __: os.kill(os.getpid(), signal.SIGSTOP))
         while True:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-            select.select([self._device], [], [])
+            ready, _, _ = select.select([self._device], [], [], 0.05 if self._later else None)
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-            try:
-                request = os.read(self._device, _MAX_WRITE + 4096)
-            except FileNotFoundError:  # the request was withdrawn
-                continue
-            except OSError:  # the share was unmounted
-                return
-            _, operation, unique, node = struct.unpack_from("=IIQQ", request)
-            code, answer = 0, b""
-            try:
-                answer = self._operations.get(operation, self._refuse)(node, request[40:]) or b""
-            except OSError as error:
-                code = -(error.errno or errno.EIO)
-            if operation not in _UNANSWERED:
-                header = struct.pack("=IiQ", 16 + len(answer), code, unique)
-                with contextlib.suppress(FileNotFoundError):  # nobody waits for it any more
-                    os.write(self._device, header + answer)
+            requests, self._later = self._later, []
+            if ready:
+                try:
+                    requests.append(os.read(self._device, _MAX_WRITE + 4096))
+                except FileNotFoundError:  # the request was withdrawn
+                    pass
+                except OSError:  # the share was unmounted
+                    return
+            for request in requests:
+                self._answer(request)
+
+    def _answer(self, request: bytes) -> None:
+        _, operation, unique, node = struct.unpack_from("=IIQQ", request)
+        code, answer = 0, b""
+        if operation == _READ and os.fstat(node).st_mode & TAPED:
+            self._later.append(request)
+            return
+        try:
+            answer = self._operations.get(operation, self._refuse)(node, request[40:]) or b""
+        except OSError as error:
+            code = -(error.errno or errno.EIO)
+        if operation not in _UNANSWERED:
+            header = struct.pack("=IiQ", 16 + len(answer), code, unique)
+            with contextlib.suppress(FileNotFoundError):  # nobody waits for it any more
+                os.write(self._device, header + answer)
 
     def _refuse(self, _: int, __: bytes) -> bytes:
         raise OSError(errno.ENOSYS, "not offered by this share")

@@ -1,7 +1,9 @@
 """`run`: shares that come and go, hang, fill up, or whose events are lost."""
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.factories import mounted
-from tests.end_to_end.fuse_share import FuseShare, needs_fuse
+from tests.end_to_end.fuse_share import TAPED, FuseShare, needs_fuse
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation, Running
 from tests.end_to_end.test_once import check
@@ -252,6 +254,47 @@ def test_a_share_that_hangs_while_it_is_sent_keeps_no_place_from_others(
             lambda: len({e["path"] for e in daemon.events if "sha256" in e}) == 6,
             "all are recorded",
         )
+
+
+IMPATIENT = """
+import sys, watcher.cli, watcher.wiring
+watcher.wiring.STILL_SECONDS = 0
+del sys.argv[1:4]  # python -m watcher
+watcher.cli.main()
+"""
+"""The program, which believes after twice `timeout_seconds` that nothing more comes of a file."""
+
+
+@needs_fuse
+def test_a_file_that_cannot_be_read_holds_up_nothing_and_is_taken_in_when_it_can(
+    installed: Installation,
+) -> None:
+    other = second_share(installed, "[workers]\ncount = 1")
+    behind = installed.folder / "behind"
+    behind.mkdir()
+    taped = behind / "taped.jpg"
+    taped.write_bytes(picture(1))
+    taped.chmod(TAPED | 0o644)
+    config = installed.config.read_text().replace("timeout_seconds = 5", "timeout_seconds = 1")
+    installed.config.write_text(config)
+    with (
+        FuseShare(installed.share, behind),
+        installed.daemon([sys.executable, "-c", IMPATIENT]) as daemon,
+    ):
+        try:
+            deferred = daemon.wait_for("deferred", path=taped.name)
+            assert (deferred["reason"], deferred["share"]) == ("unreadable", str(installed.share))
+            (other / OTHER).write_bytes(picture(2))
+            daemon.wait_for("uploaded", path=OTHER)
+            takes_in(installed, daemon, "well.jpg", 3)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for("config_reloaded")
+            assert not daemon.named("condition_raised")
+        finally:
+            taped.chmod(0o644)
+        daemon.wait_for("uploaded", path=taped.name)
+        assert daemon.stop() == 0
+    assert installed.service.counters["POST /upload"] == 3
 
 
 @needs_fuse

@@ -105,9 +105,7 @@ class Rehearsal(Journey):
         elif isinstance(file.recorded, str):
             self._note("compared", "the sidecar is of other content, or lies: it is not believed")
 
-    def _still_arriving(
-        self, candidate: Candidate, file: OpenFile, found: str
-    ) -> NotSettled | Rejected | Changed:
+    def _still_arriving(self, candidate: Candidate, file: OpenFile, found: str) -> Outcome:
         arriving = super()._still_arriving(candidate, file, found)
         self._missing = printable(found)
         return arriving
