@@ -24,7 +24,8 @@ FILE_SECONDS = 120.0
 """Nobody waits so long for a byte, or for an answer of the service, but in vain."""
 
 MOST_HELD = 64
-"""Workers that single files may hold at a time; more are not replaced, for each is a thread."""
+"""So many replaced workers may not have come back when another one that a file holds is replaced:
+each is a thread."""
 
 
 class Hangs:
@@ -87,9 +88,8 @@ class Hangs:
         }
         self._held = [thread for thread in self._held if thread.is_alive()]
         if stuck and len(self._held) < MOST_HELD:
-            for thread, candidate in self._replace(stuck.__contains__):
+            for candidate in self._replace(stuck.__contains__):
                 candidate.alone = True
-                self._held.append(thread)
                 self._log.warning(
                     "deferred",
                     share=candidate.share.root,
@@ -98,12 +98,19 @@ class Hangs:
                     found=f"nothing came of it for {self._file_seconds:.0f} seconds",
                 )
 
-    def _replace(self, held: Callable[[Candidate], bool]) -> list[tuple[Thread, Candidate]]:
+    @property
+    def held(self) -> int:
+        """How many files in the backlog nobody waits for: their workers were replaced, and had not
+        come back at the last look."""
+        return len(self._held)
+
+    def _replace(self, held: Callable[[Candidate], bool]) -> list[Candidate]:
         replaced = self._pool.replace(held)
         for thread, candidate in replaced:
+            self._held.append(thread)
             candidate.share.large_reads.abandon(thread)
             self._abandon(thread, candidate)
-        return replaced
+        return [candidate for _, candidate in replaced]
 
     def hung(self, intake: Intake) -> bool:
         """Whether it was found to hang."""

@@ -165,7 +165,7 @@ class Shift:
             thread.is_alive() and not self.hangs.hung(intake)
             for intake, thread in self._threads.items()
         )
-        return not scanning and not len(self.backlog)
+        return not scanning and len(self.backlog) <= self.hangs.held
 
     def _held(self) -> bool:
         """Whether a condition holds that no file will get past, so that `--once` need not wait."""

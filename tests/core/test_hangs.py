@@ -218,9 +218,25 @@ def test_nobody_waits_for_it_and_it_goes_on_when_it_can_be_read(with_a_held_file
     assert desk.done.wait(PATIENCE)
     wait_until(lambda: not desk.backlog.under_way())
     assert not desk.pool.flights()
-    assert len(desk.backlog) == 1
+    assert len(desk.backlog) == desk.hangs.held == 1
     desk.let_go.set()
     wait_until(lambda: len(desk.backlog) == 0)
+
+
+def test_who_was_replaced_and_is_let_go_counts_no_more(desk: Desk) -> None:
+    assert desk.put(desk.dead)
+    desk.pool.start()
+    assert desk.stuck.wait(PATIENCE)
+    desk.silence(HUNG_SECONDS + 1)
+    assert len(desk.backlog) == desk.hangs.held == 1
+    desk.let_go.set()
+
+    def none_is_held() -> bool:
+        desk.hangs.look_at_files()
+        return not desk.hangs.held
+
+    wait_until(none_is_held)
+    assert len(desk.backlog) == 0
 
 
 def test_one_that_gets_on_however_slowly_keeps_its_worker(with_a_held_file: Desk) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.factories import mounted
+from tests.core.factories import PATIENCE, mounted
 from tests.end_to_end.fuse_share import TAPED, FuseShare, needs_fuse
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation, Running
@@ -265,36 +265,62 @@ watcher.cli.main()
 """The program, which believes after twice `timeout_seconds` that nothing more comes of a file."""
 
 
-@needs_fuse
-def test_a_file_that_cannot_be_read_holds_up_nothing_and_is_taken_in_when_it_can(
-    installed: Installation,
-) -> None:
-    other = second_share(installed, "[workers]\ncount = 1")
+@pytest.fixture
+def taped(installed: Installation) -> Iterator[Path]:
+    """A file on a share that answers, but does not give this one out; its mode says so."""
     behind = installed.folder / "behind"
     behind.mkdir()
     taped = behind / "taped.jpg"
     taped.write_bytes(picture(1))
     taped.chmod(TAPED | 0o644)
     config = installed.config.read_text().replace("timeout_seconds = 5", "timeout_seconds = 1")
-    installed.config.write_text(config)
-    with (
-        FuseShare(installed.share, behind),
-        installed.daemon([sys.executable, "-c", IMPATIENT]) as daemon,
-    ):
+    installed.config.write_text(f"{config}\n[workers]\ncount = 1\n")
+    with FuseShare(installed.share, behind):
+        yield taped
+
+
+@contextmanager
+def impatient(installed: Installation, *arguments: str) -> Iterator[Running]:
+    command = [sys.executable, "-c", IMPATIENT, *installed.command("run", *arguments)]
+    environment = installed.environment
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    with process, Running(process) as running:
+        yield running
+
+
+@needs_fuse
+def test_a_file_that_cannot_be_read_holds_up_nothing_and_is_taken_in_when_it_can(
+    installed: Installation, taped: Path
+) -> None:
+    with impatient(installed) as daemon:
         try:
             deferred = daemon.wait_for("deferred", path=taped.name)
             assert (deferred["reason"], deferred["share"]) == ("unreadable", str(installed.share))
-            (other / OTHER).write_bytes(picture(2))
-            daemon.wait_for("uploaded", path=OTHER)
-            takes_in(installed, daemon, "well.jpg", 3)
+            takes_in(installed, daemon, "well.jpg", 2)
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_for("config_reloaded")
+            takes_in(installed, daemon, "another.jpg", 3)
             assert not daemon.named("condition_raised")
         finally:
             taped.chmod(0o644)
         daemon.wait_for("uploaded", path=taped.name)
         assert daemon.stop() == 0
     assert installed.service.counters["POST /upload"] == 3
+
+
+@needs_fuse
+def test_one_run_ends_though_a_file_cannot_be_read_and_says_so(
+    installed: Installation, taped: Path
+) -> None:
+    installed.drop("well.jpg", picture(2))
+    with impatient(installed, "--once") as run:
+        try:
+            run.wait_for("deferred", path=taped.name, reason="unreadable")
+            run.wait_for("uploaded", path="well.jpg")
+            run.wait_for("stopped")
+        finally:
+            taped.chmod(0o644)  # before that Linux does not let it end
+        assert run.process.wait(PATIENCE) == 1
 
 
 @needs_fuse
