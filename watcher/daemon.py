@@ -3,11 +3,13 @@
 All of it is the main thread's; what the threads of the work are is told in `shift`.
 """
 
+import os
+import select
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Self
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,6 +30,41 @@ TICK_SECONDS = 0.5
 
 TICK_SECONDS_ONCE = 0.02
 """The same while somebody may be watching a progress bar."""
+
+
+class _Requests:
+    """What signals ask for. A handler comes between any two steps of the main thread and may take
+    no lock, which that thread could hold: it sets a flag, and Python writes into a pipe, at which
+    the main loop waits."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.reload = False
+
+    def __enter__(self) -> Self:
+        self._reads, self._writes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        os.close(self._reads)
+        os.close(self._writes)
+
+    def wait(self, seconds: float) -> bool:
+        """Until a signal comes, so many seconds at most; whether to stop."""
+        if select.select([self._reads], [], [], seconds)[0]:
+            os.read(self._reads, 4096)
+        return self.stop
+
+    def on_stop(self, number: int, _frame: FrameType | None) -> None:
+        """A handler."""
+        self.stop = True
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+
+    def on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        """A handler."""
+        self.reload = True
 
 
 class Daemon:
@@ -56,8 +93,7 @@ class Daemon:
         self._log = log
         self._display = display
         self._once = shift.once
-        self._stop = threading.Event()
-        self._reload = threading.Event()
+        self._requests = _Requests()
         self._next: Shift | None = None
         self._ready = False
         self._publish_due = 0.0
@@ -65,18 +101,19 @@ class Daemon:
 
     def run(self) -> int:
         """The whole life; returns the exit code."""
-        self._startup()
-        try:
-            with self._display:
-                self._main_loop()
-        finally:
-            unfinished = self._shutdown()
+        with self._requests:
+            self._startup()
+            try:
+                with self._display:
+                    self._main_loop()
+            finally:
+                unfinished = self._shutdown()
         self._log.info("stopped", unfinished=unfinished, **self._summary())
         return self._shift.exit_code if self._once else OK
 
     def stop(self) -> None:
         """Asks the main loop to end."""
-        self._stop.set()
+        self._requests.stop = True
 
     # Startup
 
@@ -87,28 +124,25 @@ class Daemon:
 
     def _install_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self._requests.on_stop)
         if not self._once:
-            signal.signal(signal.SIGHUP, lambda _, __: self._reload.set())
+            signal.signal(signal.SIGHUP, self._requests.on_reload)
         # The kernel tells a lease's holder of a writer that waits (see `settling.writers`); the
         # default action would end the process.
         signal.signal(signal.SIGIO, signal.SIG_IGN)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._stop.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-
     # Main loop
 
     def _main_loop(self) -> None:
-        while not self._stop.wait(TICK_SECONDS_ONCE if self._once else TICK_SECONDS):
+        seconds = TICK_SECONDS_ONCE if self._once else TICK_SECONDS
+        while not self._requests.wait(seconds):
             self._shift.look()
             self._show()
             if self._once and self._shift.nothing_left:
                 self._show()  # the last file may have ended since
                 return
             self._tell(self._overview.look(self._shift))
-            if self._reload.is_set():
+            if self._requests.reload:
                 self._read_configuration()
             if self._next is not None and self._shift.drained:
                 self._change_shifts(self._next)
@@ -142,12 +176,13 @@ class Daemon:
 
     def _read_configuration(self) -> None:
         """A bad one leaves the old in force."""
-        self._reload.clear()
+        self._requests.reload = False
         self._systemd.reloading()
         try:
             self._next = self._renewed()
-        except ConfigurationError as error:
-            self._log.error("failed", reason="configuration", found=f"{error} Not taken up.")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the images go on
+            found = str(error) if isinstance(error, ConfigurationError) else repr(error)
+            self._log.error("failed", reason="configuration", found=f"{found} Not taken up.")
             if self._next is None:  # else an earlier one still waits
                 self._systemd.ready()
             return
@@ -164,7 +199,7 @@ class Daemon:
 
     def _shutdown(self) -> int:
         """Ends everything within the deadline; how many workers were still busy then."""
-        if self._stop.is_set():
+        if self._requests.stop:
             self._log.info("stopping", in_backlog=len(self._shift.backlog))
         self._systemd.stopping()
         self._shift.stop_taking()

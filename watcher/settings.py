@@ -215,7 +215,7 @@ def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
         if isinstance(error, PermissionError):
             remedy = "Run this as root (sudo) or as the daemon's user."
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}. {remedy}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number can be too long, too, or too deep
         raise ConfigurationError(f"{path}: is not TOML: {error}. Mend that line.") from error
 
 

@@ -5,6 +5,7 @@ import http.client
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,36 @@ def test_a_bad_new_configuration_leaves_the_old_one_in_force(installed: Installa
         installed.config.write_text(good)
         reload(daemon)
         daemon.wait_for("config_reloaded")
+
+
+def test_whatever_is_wrong_with_a_new_configuration_the_old_one_stays_in_force(
+    installed: Installation,
+) -> None:
+    broken = (
+        "import sys, watcher.cli; sys.modules['watcher.monitor'] = None\n"
+        "del sys.argv[1:4]  # python -m watcher\n"
+        "watcher.cli.main()"
+    )
+    with installed.daemon([sys.executable, "-c", broken]) as daemon:
+        installed.configure(more='[monitor]\nlisten = "127.0.0.1:9464"')
+        reload(daemon)
+        assert "watcher.monitor" in daemon.wait_for("failed", reason="configuration")["found"]
+        installed.drop("a.jpg", picture(1))
+        daemon.wait_for("uploaded", path="a.jpg")
+        assert daemon.stop() == 0
+    assert not daemon.other_lines
+
+
+def test_however_many_signals_come_it_goes_on_and_ends(installed: Installation) -> None:
+    with installed.daemon() as daemon:
+        for number in range(5):
+            for _ in range(300):
+                daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for("config_reloaded", times=number + 1)
+        installed.drop("a.jpg", picture(1))
+        daemon.wait_for("uploaded", path="a.jpg")
+        assert daemon.stop() == 0
+    assert not daemon.other_lines
 
 
 def test_a_condition_of_a_share_ends_with_a_configuration_that_does_not_name_it(
