@@ -92,6 +92,8 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
         once=once or dry_run,
         rehearsal=dry_run,
     )
+    gc.freeze()  # all that is loaded stays; what comes now may be garbage one day
+    gc.set_threshold(5_000)
     with nullcontext() if dry_run else Published(where.state_dir).alone():
         return daemon.run()
 

@@ -12,8 +12,9 @@ from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
-DOUBT_SECONDS = 60.0
-"""What held under the configuration before holds on for so long if nobody meets it again."""
+UNMET_SECONDS = 600.0
+"""A record that cannot be written is tried again every minute. If none was for so long, the images
+that it was about have gone, and nobody else would find out that the folder can be written to."""
 
 Name = Literal[
     "access_denied",
@@ -62,7 +63,8 @@ class Condition:
 
 
 class Conditions:
-    """What holds at present. Thread-safe; its lock guards the table and what is in doubt."""
+    """What holds at present. Thread-safe; its lock guards the tables. `wall` gives epoch seconds,
+    `clock` steady ones."""
 
     def __init__(
         self,
@@ -76,8 +78,8 @@ class Conditions:
         self._clock = clock
         self._lock = threading.Lock()
         self._active: dict[tuple[Name, str], Condition] = {}
-        self._in_doubt: set[tuple[Name, str]] = set()
-        self._doubt_ends = 0.0
+        self._met: dict[tuple[Name, str], float] = {}
+        self._inherited: set[tuple[Name, str]] = set()
         self._closed = False
 
     def begin(self, name: Name, place: str, why: str) -> None:
@@ -85,10 +87,13 @@ class Conditions:
         configuration before."""
         key = (name, place)
         with self._lock:
+            if self._closed:
+                return
+            self._met[key] = self._clock()
             before = self._active.get(key)
-            known = before is not None and (key not in self._in_doubt or why == before.reason)
-            self._in_doubt.discard(key)
-            if known or self._closed:
+            known = before is not None and (key not in self._inherited or why == before.reason)
+            self._inherited.discard(key)
+            if known:
                 return
             since = self._wall() if before is None else before.since
             self._active[key] = Condition(name, place, why, since)
@@ -101,14 +106,32 @@ class Conditions:
         if not self._active:
             return  # the usual case, asked after every file
         with self._lock:
-            self._in_doubt.discard((name, place))
             if self._active.pop((name, place), None) is None:
                 return
-        self._cleared(name, place)
+            self._met.pop((name, place), None)
+            self._inherited.discard((name, place))
+        self._log.info("condition_cleared", condition=name, place=place)
 
     def holds(self, name: Name, place: str = "") -> bool:
         """Whether it holds now."""
         return (name, place) in self._active
+
+    def end_unmet(self) -> None:
+        """Ends what nobody has met for long and nobody would see the end of; asked now and then."""
+        if not self._active:
+            return
+        oldest = self._clock() - UNMET_SECONDS
+        with self._lock:
+            unmet = [key for key, met in self._met.items() if met <= oldest]
+        for name, place in unmet:
+            if name == "sidecar_unwritable":
+                self.end(name, place)
+
+    @property
+    def active(self) -> tuple[Condition, ...]:
+        """Those that hold now, the oldest first."""
+        with self._lock:
+            return tuple(self._active.values())
 
     # From one configuration to the next
 
@@ -122,28 +145,8 @@ class Conditions:
         return held
 
     def inherit(self, held: Iterable[Condition]) -> None:
-        """What held before holds on, in doubt: whoever looks at it anew soon says what is true."""
+        """What held before holds on, with its beginning, until somebody sees its end."""
         with self._lock:
             self._active = {(each.name, each.place): each for each in held}
-            self._in_doubt = set(self._active)
-            self._doubt_ends = self._clock() + DOUBT_SECONDS
-
-    def resolve(self) -> None:
-        """Ends what has been in doubt for long; asked now and then."""
-        if not self._in_doubt or self._clock() < self._doubt_ends:
-            return
-        with self._lock:
-            doubtful, self._in_doubt = self._in_doubt, set()
-            for key in doubtful:
-                del self._active[key]
-        for name, place in doubtful:
-            self._cleared(name, place)
-
-    def _cleared(self, name: Name, place: str) -> None:
-        self._log.info("condition_cleared", condition=name, place=place)
-
-    @property
-    def active(self) -> tuple[Condition, ...]:
-        """Those that hold now, the oldest first."""
-        with self._lock:
-            return tuple(self._active.values())
+            self._inherited = set(self._active)
+            self._met = dict.fromkeys(self._active, self._clock())

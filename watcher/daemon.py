@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Self
 
@@ -82,6 +83,7 @@ class Daemon:
         overview: Overview,
         systemd: Systemd,
         published: Published | None,
+        notifier: AbstractContextManager[object],
         log: FilteringBoundLogger,
         display: Display,
     ) -> None:
@@ -90,6 +92,7 @@ class Daemon:
         self._overview = overview
         self._systemd = systemd
         self._published = published
+        self._notifier = notifier
         self._log = log
         self._display = display
         self._once = shift.once
@@ -101,7 +104,7 @@ class Daemon:
 
     def run(self) -> int:
         """The whole life; returns the exit code."""
-        with self._requests:
+        with self._requests, self._notifier:
             self._startup()
             try:
                 with self._display:

@@ -119,6 +119,17 @@ class Gate:
             if self._state == "recovering":
                 self._state = "open"
 
+    def hurry(self) -> None:
+        """The next probe of a closed gate is due now."""
+        with self._lock:
+            self._probe_at = min(self._probe_at, self._clock())
+
+    def open(self) -> None:
+        """Whatever closed it, the next file finds out anew."""
+        with self._lock:
+            self._state, self._closed_since, self._failures = "open", None, 0
+            self._failing.clear()
+
     def _close(self, *, probe: bool, at_least: float | None) -> None:
         now = self._clock()
         asked = now + min(at_least or 0.0, LONGEST_ASKED_SECONDS)

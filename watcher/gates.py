@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Self
 
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
@@ -28,7 +29,9 @@ class Gates:
 
     def of(self, candidate: Candidate) -> Gate:
         """The gate that this candidate has to pass."""
-        organization = candidate.share.organization
+        return self._of(candidate.share.organization)
+
+    def _of(self, organization: str) -> Gate:
         with self._lock:
             gate = self._gates.get(organization)
             if gate is None:
@@ -54,6 +57,22 @@ class Gates:
     def closed_seconds(self) -> float:
         """For how long nothing has got through the gate that has been closed longest."""
         return max((gate.closed_seconds for gate in tuple(self._gates.values())), default=0.0)
+
+    def inherit(self, before: Self, organizations: Collection[str]) -> None:
+        """What was closed under the configuration before is closed, and soon probed again."""
+        for organization, gate in tuple(before._gates.items()):
+            if gate.state == "closed" and organization in organizations:
+                self._of(organization).shut(probe=False)
+
+    def hurry(self) -> None:
+        """There is reason to hope: the next probes need not wait for their time."""
+        for gate in tuple(self._gates.values()):
+            gate.hurry()
+
+    def open_all(self) -> None:
+        """Nothing is left that could probe."""
+        for gate in tuple(self._gates.values()):
+            gate.open()
 
     def let_through(self) -> None:
         """Hands out again as many of those that are held as may try now."""

@@ -16,6 +16,7 @@ from watcher.candidate import Candidate
 from watcher.conditions import Conditions
 from watcher.intake import Intake
 from watcher.pool import Pool
+from watcher.share import Share
 
 HUNG_SECONDS = 10.0
 """A disk that spins up can take this long: then a condition comes and goes, no more."""
@@ -23,9 +24,9 @@ HUNG_SECONDS = 10.0
 FILE_SECONDS = 120.0
 """Nobody waits so long for a byte, or for an answer of the service, but in vain."""
 
-MOST_HELD = 64
-"""So many replaced workers may not have come back when another one that a file holds is replaced:
-each is a thread."""
+MOST_HELD = 16
+"""Files of one share that may hold a worker at the same time; from then on it is the share that
+hangs, and until half of them have come back."""
 
 
 class Hangs:
@@ -58,21 +59,42 @@ class Hangs:
         self._hung_seconds = hung_seconds
         self._file_seconds = file_seconds
         self._hung: set[Intake] = set()
+        self._inherited: set[Intake] = set()
         self._progress: dict[Candidate, tuple[tuple[float, int, int], float]] = {}
-        self._held: list[Thread] = []
+        self._held: list[tuple[Thread, Share]] = []
+
+    def inherit(self, intake: Intake) -> None:
+        """It hung under the configuration before: so it does until it is seen to answer."""
+        self._inherited.add(intake)
 
     def look(self, intake: Intake) -> None:
-        """Whether the thread of this share's intake has come past lately."""
-        silent = self._clock() - intake.beat > self._hung_seconds
-        if silent and intake not in self._hung:
-            self._begins(intake)
-        elif not silent and intake in self._hung:
+        """Whether the thread of this share's intake has come past lately, and its files come."""
+        why = self._why(intake)
+        if why and intake not in self._hung:
+            self._begins(intake, why)
+        elif not why and intake in self._hung:
             self._ends(intake)
-        if silent:  # again and again: a worker may just have been taking a candidate
+        elif not why and intake in self._inherited and intake.watch.seen:
+            self._inherited.remove(intake)
+            self._conditions.end("share_hung", intake.share.root)
+        if self._silent(intake):  # again and again: a worker may just have been taking a candidate
             self._replace(lambda candidate: candidate.share is intake.share)
+
+    def _silent(self, intake: Intake) -> bool:
+        return self._clock() - intake.beat > self._hung_seconds
+
+    def _why(self, intake: Intake) -> str:
+        """In which way it hangs, or ""."""
+        if self._silent(intake):
+            return f"no answer for {self._hung_seconds:.0f} seconds"
+        held = sum(share is intake.share for _, share in self._held)
+        if held >= MOST_HELD or (held > MOST_HELD / 2 and intake in self._hung):
+            return f"it does not give out {held} of its files"
+        return ""
 
     def look_at_files(self) -> None:
         """Whether the workers get on with what they have."""
+        self._held = [held for held in self._held if held[0].is_alive()]
         now, before = self._clock(), self._progress
         self._progress = {}
         for candidate, started in self._pool.busy():
@@ -86,17 +108,15 @@ class Hangs:
             for candidate, (_, since) in self._progress.items()
             if now - since >= self._file_seconds
         }
-        self._held = [thread for thread in self._held if thread.is_alive()]
-        if stuck and len(self._held) < MOST_HELD:
-            for candidate in self._replace(stuck.__contains__):
-                candidate.alone = True
-                self._log.warning(
-                    "deferred",
-                    share=candidate.share.root,
-                    path=candidate.path,
-                    reason="unreadable",
-                    found=f"nothing came of it for {self._file_seconds:.0f} seconds",
-                )
+        for candidate in self._replace(stuck.__contains__):
+            candidate.alone = True
+            self._log.warning(
+                "deferred",
+                share=candidate.share.root,
+                path=candidate.path,
+                reason="unreadable",
+                found=f"nothing came of it for {self._file_seconds:.0f} seconds",
+            )
 
     @property
     def held(self) -> int:
@@ -107,7 +127,7 @@ class Hangs:
     def _replace(self, held: Callable[[Candidate], bool]) -> list[Candidate]:
         replaced = self._pool.replace(held)
         for thread, candidate in replaced:
-            self._held.append(thread)
+            self._held.append((thread, candidate.share))
             candidate.share.large_reads.abandon(thread)
             self._abandon(thread, candidate)
         return [candidate for _, candidate in replaced]
@@ -116,13 +136,11 @@ class Hangs:
         """Whether it was found to hang."""
         return intake in self._hung
 
-    def _begins(self, intake: Intake) -> None:
+    def _begins(self, intake: Intake, why: str) -> None:
         self._hung.add(intake)
-        share = intake.share
-        self._conditions.begin(
-            "share_hung", share.root, f"no answer for {self._hung_seconds:.0f} seconds"
-        )
-        self._backlog.shut(share)
+        self._inherited.discard(intake)
+        self._conditions.begin("share_hung", intake.share.root, why)
+        self._backlog.shut(intake.share)
 
     def _ends(self, intake: Intake) -> None:
         self._hung.remove(intake)

@@ -21,10 +21,10 @@ of them, as in the log: a folder called "x\nBcc: all" adds no line to a mail.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Literal
 
 from watcher.conditions import Condition, Name
 
@@ -85,13 +85,13 @@ class Lasting:
     """Which conditions have lasted and are told. Owned by one thread."""
 
     def __init__(self, after_seconds: float) -> None:
-        self._after = after_seconds
+        self.after_seconds = after_seconds
         self._told: tuple[Condition, ...] = ()
         self._places: Counter[Name] = Counter()
 
-    def inherit(self, before: Self) -> None:
-        """What is told under another configuration need not be told again."""
-        self._told, self._places = before._told, before._places.copy()
+    def forget(self, unheard: Collection[Condition]) -> None:
+        """Nobody was reached: these are to be told again."""
+        self._told = tuple(each for each in self._told if each not in unheard)
 
     def look(self, active: Sequence[Condition], now: float) -> tuple[Notice, ...]:
         """What is to be told now; what is returned counts as told."""
@@ -109,7 +109,7 @@ class Lasting:
     def _newly_lasting(self, active: Sequence[Condition], now: float) -> tuple[Condition, ...]:
         found = []
         for each in active:
-            if now - each.since < self._after or each in self._told:
+            if now - each.since < self.after_seconds or each in self._told:
                 continue
             if self._places[each.name] < MOST_PLACES:
                 self._places[each.name] += 1

@@ -23,40 +23,49 @@ CLOSE_SECONDS = 2.0
 
 class Notifier:
     """Tells while it is entered, once; without command and webhook it does nothing, in no thread.
+    It outlasts the configurations, so that nobody is told of anything again or in another order.
 
     Entered, left and looked at by one thread; the thread `notifier` owns the ways to tell.
     """
 
-    def __init__(
+    def __init__(self, *, environ: Mapping[str, str], host: str, log: FilteringBoundLogger) -> None:
+        self._environ = environ
+        self._host = host
+        self._log = log
+        self._lasting = Lasting(0)
+        self._unheard: set[Condition] = set()
+        self._stop = threading.Event()
+        self._queue: SimpleQueue[tuple[Notice, Sequence[Way]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._tell_all, name="notifier", daemon=True)
+        self._ways: Sequence[Way] = ()
+
+    def take_up(
         self,
         *,
         command: Sequence[str],
         webhook: str,
         after_seconds: float,
         connect: Callable[[], Connection],
-        environ: Mapping[str, str],
-        host: str,
-        log: FilteringBoundLogger,
     ) -> None:
-        self._log = log
-        self._lasting = Lasting(after_seconds)
-        self._stop = threading.Event()
-        self._finished = False
-        self._queue: SimpleQueue[Notice | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._tell_all, name="notifier", daemon=True)
-        self._ways: list[Way] = []
+        """What is told from now on is told so. What nobody could be told before is told anew."""
+        ways: list[Way] = []
         if command:
-            self._ways.append(Command(command, environ=environ, host=host, stop=self._stop))
+            environ, host = self._environ, self._host
+            ways.append(Command(command, environ=environ, host=host, stop=self._stop))
         if webhook:
-            self._ways.append(Webhook(webhook, connect=connect, host=host, pause=self._stop.wait))
+            pause = self._stop.wait
+            ways.append(Webhook(webhook, connect=connect, host=self._host, pause=pause))
+        self._ways, self._lasting.after_seconds = ways, after_seconds
+        unheard, self._unheard = self._unheard, set()
+        self._lasting.forget(unheard)
+        if ways and self._thread.ident is None:
+            self._thread.start()
 
     def __enter__(self) -> Self:
-        if self._ways:
-            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._ways or self._finished:
+        if self._thread.ident is None:
             return
         self._queue.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -68,24 +77,18 @@ class Notifier:
         if not self._ways or not self._queue.empty():
             return
         for notice in self._lasting.look(active, now):
-            self._queue.put(notice)
-
-    def hand_over(self, successor: Self) -> None:
-        """The successor knows what was told. This one's thread ends when it has told what waits,
-        however long that takes; nobody waits for it."""
-        successor._lasting.inherit(self._lasting)
-        if self._ways:
-            self._queue.put(None)
-            self._finished = True
+            self._queue.put((notice, self._ways))
 
     # The thread
 
     def _tell_all(self) -> None:
-        while (notice := self._queue.get()) is not None:
-            for way in self._ways:
-                self._tell(way, notice)
+        while (news := self._queue.get()) is not None:
+            notice, ways = news
+            heard = [self._told(way, notice) for way in ways]
+            if not any(heard):
+                self._unheard.add(notice.condition)
 
-    def _tell(self, way: Way, notice: Notice) -> None:
+    def _told(self, way: Way, notice: Notice) -> bool:
         try:
             trouble = way.tell(notice) if not self._stop.is_set() else "there was no time left"
         except Exception as error:  # noqa: BLE001 - it is logged, and the next is told all the same
@@ -99,3 +102,4 @@ class Notifier:
                 state=notice.state,
                 found=trouble,
             )
+        return not trouble

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from structlog.typing import FilteringBoundLogger
 
@@ -37,26 +37,6 @@ STILL_SECONDS = 180.0
 has ended."""
 
 
-class Listener(Protocol):
-    """Who is told what holds, again and again, and remembers what is news in it."""
-
-    def __enter__(self) -> object:
-        """Begins."""
-        ...
-
-    def __exit__(self, *_: object) -> None:
-        """Ends."""
-        ...
-
-    def look(self, active: tuple[Condition, ...], now: float) -> None:
-        """`active` holds at epoch time `now`."""
-        ...
-
-    def hand_over(self, successor: Self) -> None:
-        """Ends, and the successor knows what was told."""
-        ...
-
-
 @dataclass(eq=False)
 class Shift:
     """Owned by the main thread. `once`: until all that is there is done, instead of for ever."""
@@ -72,14 +52,17 @@ class Shift:
     log: FilteringBoundLogger
     once: bool
     monitor: AbstractContextManager[object]
-    notifier: Listener
-    token_lacking: Callable[[], str] = lambda: ""
-    """What there is to say if nobody has signed in."""
+    tell: Callable[[tuple[Condition, ...], float], None] = lambda _, __: None
+    """Is told again and again what holds at which epoch time."""
+    take_up: Callable[[], None] = lambda: None
+    """Has what outlasts this shift go by its configuration."""
+    login: Callable[[], tuple[str, object]] = lambda: ("", None)
+    """What there is to say for want of a login, or ""; and what differs with each new one."""
     settle: Callable[[], None] = lambda: None
     """Makes the calling thread, and those that it starts, share one processor."""
     still_seconds: float = STILL_SECONDS
     """After so long without any progress, work is stuck."""
-    _signed_out: bool = False
+    _login: tuple[str, object] | None = None
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -90,7 +73,7 @@ class Shift:
         self._start_clock()
         for intake in self.intakes:
             self._begin(intake)
-        self._open.enter_context(self.notifier)
+        self.take_up()
         try:
             self._open.enter_context(self.monitor)
         except (ConfigurationError, OSError) as error:  # no reason to keep images from going on
@@ -118,8 +101,9 @@ class Shift:
         """Lets through what may be sent, replaces threads that ended, notices shares that hang."""
         self.gates.let_through()
         self._look_after_login()
-        self.conditions.resolve()
-        self.notifier.look(self.conditions.active, time.time())
+        self._look_whether_any_is_left()
+        self.conditions.end_unmet()
+        self.tell(self.conditions.active, time.time())
         if not self._clock.is_alive():
             self._start_clock()
         for intake, thread in tuple(self._threads.items()):
@@ -130,13 +114,27 @@ class Shift:
         self.hangs.look_at_files()
 
     def _look_after_login(self) -> None:
-        """Nobody should hear of it only when the first file waits."""
-        before, why = self._signed_out, self.token_lacking()
-        self._signed_out = bool(why)
-        if why and not before:
-            self.conditions.begin("login_needed", "", why)
-        elif before and not why:
-            self.conditions.end("login_needed")
+        """That it is missing should be known before the first file waits, and that it is there by
+        those that wait."""
+        before, self._login = self._login, self.login()
+        if lacking := self._login[0]:
+            self.conditions.begin("login_needed", "", lacking)
+        elif self._login != before:
+            self.gates.hurry()
+            if not self.gates.any_closed():
+                self.conditions.end("login_needed")
+
+    def _look_whether_any_is_left(self) -> None:
+        """Where no file is left to ask with, nobody would find out that the service answers."""
+        if self.gates.any_closed() and self.to_do is not None and not len(self.backlog):
+            self.gates.open_all()
+            self.conditions.end("service_unavailable")
+            for organization in self._organizations:
+                self.conditions.end("access_denied", organization)
+
+    @property
+    def _organizations(self) -> set[str]:
+        return {intake.share.organization for intake in self.intakes}
 
     @property
     def roots(self) -> list[str]:
@@ -200,23 +198,32 @@ class Shift:
         self.stop_taking()
         for share, path in self.backlog.observed():
             successor.was_seen_to_go(share.root, path)
-        self.notifier.hand_over(successor.notifier)
-        successor.take_over(self.conditions.close())
+        successor.take_over(self.conditions.close(), self.gates)
         self._open.close()
 
-    def take_over(self, held: Iterable[Condition]) -> None:
-        """What held under the configuration before and has to do with what this one names."""
+    def take_over(self, held: Iterable[Condition], gates: Gates) -> None:
+        """What held under the configuration before holds on, if this one has to do with it."""
+        self.gates.inherit(gates, self._organizations)
         self.conditions.inherit(held)
-        for each in self.conditions.active:
-            if not self._has_to_do_with(each.place):
-                self.conditions.end(each.name, each.place)
+        for condition in self.conditions.active:
+            if not self._has_to_do_with(condition):
+                self.conditions.end(condition.name, condition.place)
+        for intake in self.intakes:
+            if self.conditions.holds("share_hung", intake.share.root):
+                self.hangs.inherit(intake)
 
-    def _has_to_do_with(self, place: str) -> bool:
-        return not place or any(
-            place == share.organization
-            or place.startswith((share.root, share.mirror or share.root))
-            for share in (intake.share for intake in self.intakes)
-        )
+    def _has_to_do_with(self, condition: Condition) -> bool:
+        shares, place = [intake.share for intake in self.intakes], condition.place
+        match condition.name:
+            case "service_unavailable" | "login_needed":
+                return True
+            case "access_denied":
+                return place in self._organizations
+            case "sidecar_unwritable":
+                folders = [share.mirror or share.root for share in shares]
+                return any(f"{place}/".startswith(f"{folder}/") for folder in folders)
+            case "share_gone" | "share_hung" | "watch_limit":
+                return place in self.roots
 
     def was_seen_to_go(self, root: str, path: str) -> None:
         """The shift before saw a file go, and had not come to take its record away."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from watcher.connection import Answer, Connection
@@ -38,6 +38,14 @@ SIGN_IN = (
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+class Login(NamedTuple):
+    """What is `lacking` for want of a login, in words, or ""; and the `version` of what is stored,
+    which changes with each login and each new token."""
+
+    lacking: str
+    version: Version | None
+
+
 class GivenToken:
     """An access token from the administrator, used as it is. Any thread may ask."""
 
@@ -53,9 +61,9 @@ class GivenToken:
         raise LoginNeeded("the access token that was given is refused; give a new one")
 
     @property
-    def lacking(self) -> str:
-        """Nothing."""
-        return ""
+    def login(self) -> Login:
+        """There is one, and it stays the same."""
+        return Login("", None)
 
 
 class RefreshedTokens:
@@ -89,6 +97,7 @@ class RefreshedTokens:
         self._failure: ServiceError | None = None
         self._refused: tuple[str, float] | None = None
         self._unwritten = False
+        self._login = Login("", None)
         self._version: Version | None = store.version()
         self._stored = store.read()
         self._seeding = bool(given) and (self._stored is None or self._stored.seed != self._seed)
@@ -104,9 +113,23 @@ class RefreshedTokens:
         return self._asked(refused=refused)
 
     @property
-    def lacking(self) -> str:
-        """What there is to say if none is given and none is stored now."""
-        return SIGN_IN if self._given is None and self._store.version() is None else ""
+    def login(self) -> Login:
+        """Whether anybody has signed in, as of now; asks nobody."""
+        version = self._store.version()
+        if version != self._login.version or version is None:
+            self._login = Login(self._lacking(version), version)
+        return self._login
+
+    def _lacking(self, version: Version | None) -> str:
+        if self._given is not None:
+            return ""
+        if version is None:
+            return SIGN_IN
+        try:
+            self._store.read()
+        except ConfigurationError as error:
+            return str(error)
+        return ""
 
     def _asked(self, *, refused: str) -> Access:
         failures = self._failures

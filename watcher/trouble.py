@@ -40,7 +40,8 @@ ATTEMPTS_ONCE = 3
 class Trouble:
     """Called from every worker; holds only when any file last got through.
 
-    `patient` is the daemon, which gives nothing up; `run --once` has an end.
+    `patient` is the daemon, which gives nothing up; `run --once` has an end. `signed_in` tells
+    whether there is a login: an upload may end after a logout.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Trouble:
         conditions: Conditions,
         tally: Tally,
         patient: bool,
+        signed_in: Callable[[], bool] = lambda: True,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,6 +63,7 @@ class Trouble:
         self._conditions = conditions
         self._tally = tally
         self._patient = patient
+        self._signed_in = signed_in
         self._chance = chance
         self._clock = clock
         self._last_answer = clock()
@@ -69,9 +72,11 @@ class Trouble:
         """The service answered this candidate well: trouble with it is over."""
         self._last_answer = self._clock()
         self._conditions.end("access_denied", candidate.share.organization)
-        for name in ("service_unavailable", "login_needed"):
-            if self._conditions.holds(name) and not self._gates.any_closed():
-                self._conditions.end(name)
+        if self._gates.any_closed():
+            return
+        self._conditions.end("service_unavailable")
+        if self._conditions.holds("login_needed") and self._signed_in():
+            self._conditions.end("login_needed")
 
     def is_final(self, candidate: Candidate, error: Exception) -> bool:
         """Deals with a failure. True if the file is given up; else the backlog has it again."""

@@ -56,7 +56,8 @@ def build(
     """
     settings = read()
     log = _log(settings)
-    lasting = _Lasting(Tally(), Overview())
+    notifier = Notifier(environ=environ, host=socket.gethostname(), log=log)
+    lasting = _Lasting(Tally(), Overview(), notifier)
 
     make = partial(
         _shift,
@@ -80,6 +81,7 @@ def build(
         overview=lasting.overview,
         systemd=Systemd(environ),
         published=None if rehearsal else Published(state_dir),
+        notifier=notifier,
         log=log,
         display=_display(shares_of(settings)) if once else Nothing(),
     )
@@ -90,6 +92,7 @@ class _Lasting(NamedTuple):
 
     tally: Tally
     overview: Overview
+    notifier: Notifier
 
 
 def _log(settings: Settings) -> FilteringBoundLogger:
@@ -129,7 +132,15 @@ def _shift(
             places=places,
             rehearsal=rehearsal,
         ),
-        verdicts=_verdicts(backlog, gates, log, conditions, tally, patient=not once),
+        verdicts=_verdicts(
+            backlog,
+            gates,
+            log,
+            conditions,
+            tally,
+            patient=not once,
+            signed_in=lambda: not tokens.login.lacking,
+        ),
     )
 
     def give_up(thread: Thread, candidate: Candidate) -> None:
@@ -165,11 +176,18 @@ def _shift(
         ),
         log=log,
         once=once,
+        tell=lasting.notifier.look,
+        take_up=partial(
+            lasting.notifier.take_up,
+            command=() if once else settings.notify.command,
+            webhook="" if once else settings.notify.webhook,
+            after_seconds=settings.notify.after_seconds,
+            connect=connect,
+        ),
         # `run --once` may find that nothing is to be sent.
-        token_lacking=(lambda: "") if once else (lambda: tokens.lacking),
+        login=(lambda: ("", None)) if once else (lambda: tokens.login),
         settle=settle,
         monitor=nullcontext() if once else _monitor(settings, lasting.overview),
-        notifier=_notifier(settings, connect, environ, log, muted=once),
         still_seconds=still_seconds,
     )
 
@@ -182,6 +200,7 @@ def _verdicts(
     tally: Tally,
     *,
     patient: bool,
+    signed_in: Callable[[], bool],
 ) -> Disposition:
     trouble = Trouble(
         backlog=backlog,
@@ -190,6 +209,7 @@ def _verdicts(
         conditions=conditions,
         tally=tally,
         patient=patient,
+        signed_in=signed_in,
     )
     return Disposition(
         backlog=backlog,
@@ -207,25 +227,6 @@ def _monitor(settings: Settings, overview: Overview) -> AbstractContextManager[o
     from watcher.monitor import Monitor  # noqa: PLC0415 - with all that it loads, for who wants it
 
     return Monitor(settings.monitor.listen, snapshot=lambda: overview.latest)
-
-
-def _notifier(
-    settings: Settings,
-    connect: Callable[[], Connection],
-    environ: Mapping[str, str],
-    log: FilteringBoundLogger,
-    *,
-    muted: bool,
-) -> Notifier:
-    return Notifier(
-        command=() if muted else settings.notify.command,
-        webhook="" if muted else settings.notify.webhook,
-        after_seconds=settings.notify.after_seconds,
-        connect=connect,
-        environ=environ,
-        host=socket.gethostname(),
-        log=log,
-    )
 
 
 def _ways(

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, Log
-from watcher.conditions import DOUBT_SECONDS, REMEDIES, Conditions, Name
+from watcher.conditions import REMEDIES, UNMET_SECONDS, Conditions, Name
 
 
 @pytest.fixture
@@ -95,21 +95,21 @@ def test_what_held_holds_on_under_a_new_configuration_and_ends_when_it_is_seen_t
     assert not following.active
 
 
-def test_what_nobody_meets_again_under_a_new_configuration_ends_after_a_while(log: Log) -> None:
+def test_a_record_that_nobody_has_to_write_any_more_is_no_trouble(log: Log) -> None:
     clock = Clock()
-    before, after = (Conditions(log.logger, wall=clock.wall, clock=clock) for _ in range(2))
-    before.begin("sidecar_unwritable", "/srv/photos/a", "no space left on device")
-    before.begin("sidecar_unwritable", "/srv/photos/b", "no space left on device")
-    after.inherit(before.close())
-    clock.advance(DOUBT_SECONDS - 1)
-    after.begin("sidecar_unwritable", "/srv/photos/b", "no space left on device")
-    after.resolve()
-    assert [each.place for each in after.active] == ["/srv/photos/a", "/srv/photos/b"]
+    conditions = Conditions(log.logger, wall=clock.wall, clock=clock)
+    for name in ("a", "b"):
+        conditions.begin("sidecar_unwritable", f"/srv/photos/{name}", "no space left on device")
+    conditions.begin("service_unavailable", "", "it answered 503")
+    clock.advance(UNMET_SECONDS - 1)
+    conditions.begin("sidecar_unwritable", "/srv/photos/b", "no space left on device")
+    conditions.end_unmet()
+    assert len(conditions.active) == 3
     clock.advance(1)
     for _ in range(3):
-        after.resolve()
-    assert [each.place for each in after.active] == ["/srv/photos/b"]
-    assert [(entry["event"], entry["place"]) for entry in log.entries[2:]] == [
+        conditions.end_unmet()
+    assert [each.place for each in conditions.active] == ["/srv/photos/b", ""]
+    assert [(entry["event"], entry["place"]) for entry in log.entries[3:]] == [
         ("condition_cleared", "/srv/photos/a")
     ]
 

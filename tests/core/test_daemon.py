@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from tests.core.factories import PATIENCE, Log, a_share
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
-from watcher.conditions import Condition, Conditions
+from watcher.conditions import Conditions
 from watcher.daemon import Daemon
 from watcher.gates import Gates
 from watcher.hangs import Hangs
@@ -52,16 +51,6 @@ class Seen:
     def came(self, path: str) -> bool:
         with self._news:
             return self._news.wait_for(lambda: path in self._paths, PATIENCE)
-
-
-class Deaf:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def look(self, active: tuple[Condition, ...], now: float) -> None: ...
-
-    def hand_over(self, successor: Self) -> None: ...
 
 
 @pytest.fixture
@@ -117,7 +106,6 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
         log=log.logger,
         once=False,
         monitor=nullcontext(),
-        notifier=Deaf(),
     )
     daemon = Daemon(
         shift,
@@ -125,6 +113,7 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
         overview=Overview(),
         systemd=Systemd({}),
         published=Published(str(tmp_path)),
+        notifier=nullcontext(),
         log=log.logger,
         display=Nothing(),
     )

@@ -262,12 +262,51 @@ def test_one_that_waits_for_the_service_keeps_its_worker(with_a_held_file: Desk)
     assert desk.log.events == ["deferred"]
 
 
-def test_there_is_a_bound_to_the_threads_that_files_hold(
+def test_a_share_that_does_not_give_out_many_of_its_files_hangs(
     with_a_held_file: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = with_a_held_file
-    monkeypatch.setattr(hangs, "MOST_HELD", 0)
+    monkeypatch.setattr(hangs, "MOST_HELD", 1)
     for _ in range(3):
         desk.lets_time_go(FILE_SECONDS)
-    assert not desk.log.events
-    assert not desk.done.is_set()
+    assert desk.done.wait(PATIENCE)
+    assert desk.log.events == ["deferred", "condition_raised"]
+    assert desk.log.entries[1]["reason"] == "it does not give out 1 of its files"
+    assert desk.hangs.hung(desk.dead)
+    assert not desk.put(desk.dead, "b.jpg")
+    assert desk.put(desk.well, "b.jpg")
+    desk.let_go.set()
+
+    def answers() -> bool:
+        desk.lets_time_go(0)
+        return not desk.hangs.hung(desk.dead)
+
+    wait_until(answers)
+    assert desk.log.events[2:] == ["condition_cleared"]
+    assert desk.dead.rescans == 1
+    assert desk.put(desk.dead, "b.jpg")
+
+
+# Under a new configuration
+
+
+def test_one_that_hung_before_hangs_until_it_is_seen_to_answer(desk: Desk) -> None:
+    share = desk.dead.share
+    desk.conditions.begin("share_hung", share.root, "no answer for 10 seconds")
+    desk.hangs.inherit(desk.dead)
+    desk.look()
+    assert desk.conditions.holds("share_hung", share.root)
+    desk.dead.watch.seen = True
+    for _ in range(2):
+        desk.look()
+    assert desk.log.events == ["condition_raised", "condition_cleared"]
+
+
+def test_one_that_hung_before_and_hangs_still_is_not_said_again(desk: Desk) -> None:
+    share = desk.dead.share
+    desk.conditions.begin("share_hung", share.root, "no answer for 10 seconds")
+    desk.hangs.inherit(desk.dead)
+    desk.silence(HUNG_SECONDS + 1)
+    assert desk.log.events == ["condition_raised"]
+    desk.answers()
+    assert desk.log.events == ["condition_raised", "condition_cleared"]

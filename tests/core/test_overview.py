@@ -5,14 +5,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from queue import Queue
-from typing import Self
 
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, Log, a_share
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
-from watcher.conditions import Condition, Conditions
+from watcher.conditions import Conditions
 from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.outcomes import Gone, Outcome
@@ -25,19 +24,11 @@ from watcher.tally import Tally
 
 
 class Nobody:
-    """Verdicts of a pool that is never started; a listener that hears nothing."""
+    """Verdicts of a pool that is never started."""
 
     def outcome(self, candidate: Candidate, outcome: Outcome, seconds: float) -> None: ...
 
     def failure(self, candidate: Candidate, error: Exception) -> None: ...
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def look(self, active: tuple[Condition, ...], now: float) -> None: ...
-
-    def hand_over(self, successor: Self) -> None: ...
 
 
 class Work:
@@ -74,7 +65,6 @@ class Work:
             log=self.log.logger,
             once=False,
             monitor=nullcontext(),
-            notifier=Nobody(),
             still_seconds=60,
         )
 

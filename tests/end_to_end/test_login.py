@@ -17,6 +17,7 @@ import pytest
 
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import PATIENCE, Installation
+from watcher.published import Published
 from watcher.sandbox import OAuthRules, Sandbox, faults
 
 ONE = {"org-1": "The studio"}
@@ -366,6 +367,45 @@ def test_that_nobody_has_signed_in_is_said_before_any_file_waits(installed: Inst
         daemon.wait_for("condition_cleared", condition="login_needed")
         assert installed.call("logout").code == 0
         daemon.wait_until(lambda: len(daemon.named("condition_raised")) == 2, "it is said again")
+
+
+def test_an_upload_that_ends_after_a_logout_does_not_say_that_all_is_well(
+    installed: Installation,
+) -> None:
+    sign_in(installed)
+    slow = installed.service.fault(faults.Slow(2), method="POST", path="/upload")
+    with installed.daemon() as daemon:
+        installed.drop("a.jpg", picture(1))
+        assert installed.service.wait_for(lambda: slow.hits > 0)
+        assert installed.call("logout", "--only-here").code == 0
+        daemon.wait_for("condition_raised", condition="login_needed")
+        daemon.wait_for("uploaded", path="a.jpg")
+        installed.drop("b.jpg", picture(2))
+        sign_in(installed)
+        daemon.wait_for("uploaded", path="b.jpg")
+        daemon.wait_for("condition_cleared", condition="login_needed")
+        assert len(daemon.named("condition_raised")) == 1
+
+
+def test_a_login_that_cannot_be_used_does_not_say_that_all_is_well(
+    installed: Installation,
+) -> None:
+    sign_in(installed)
+    token = installed.folder / "state" / "token.json"
+    good = token.read_bytes()
+    token.unlink()
+    with installed.daemon() as daemon:
+        daemon.wait_for("condition_raised", condition="login_needed")
+        token.write_bytes(good)
+        token.chmod(0o644)
+        installed.drop("a.jpg", picture(1))
+        published = Published(str(installed.folder / "state"))
+        daemon.wait_until(lambda: (now := published.read()) and now.waiting == 1, "it waits")
+        assert not daemon.named("condition_cleared")
+        token.chmod(0o600)
+        daemon.wait_for("uploaded", path="a.jpg")
+        daemon.wait_for("condition_cleared", condition="login_needed")
+        assert len(daemon.named("condition_raised")) == 1
 
 
 def test_nothing_to_send_needs_no_login(installed: Installation) -> None:

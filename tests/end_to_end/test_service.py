@@ -130,6 +130,28 @@ def test_a_bad_new_configuration_leaves_the_old_one_in_force(installed: Installa
         daemon.wait_for("config_reloaded")
 
 
+def test_an_outage_goes_on_through_a_reload_with_one_probe_and_ends_with_its_files(
+    installed: Installation,
+) -> None:
+    service = installed.service
+    down = service.fault(faults.Status(503), path="/upload", times=None)
+    with installed.daemon() as daemon:
+        for number in range(5):
+            installed.drop(f"{number}.jpg", picture(number))
+        daemon.wait_for("condition_raised", condition="service_unavailable")
+        for number in range(1, 5):
+            (installed.share / f"{number}.jpg").unlink()
+        before = down.hits
+        reload(daemon)
+        daemon.wait_for("config_reloaded")
+        assert service.wait_for(lambda: down.hits > before)
+        assert not daemon.named("condition_cleared")
+        (installed.share / "0.jpg").unlink()
+        daemon.wait_for("condition_cleared", condition="service_unavailable")
+        assert down.hits - before < 5
+        assert len(daemon.named("condition_raised")) == 1
+
+
 def test_whatever_is_wrong_with_a_new_configuration_the_old_one_stays_in_force(
     installed: Installation,
 ) -> None:

@@ -436,15 +436,9 @@ def a_notifier(
     after: float = 0,
     connect: Callable[[], Connection] = a_connection,
 ) -> Notifier:
-    return Notifier(
-        command=arguments,
-        webhook=webhook,
-        after_seconds=after,
-        connect=connect,
-        environ={"PATH": os.environ["PATH"]},
-        host="files",
-        log=log.logger,
-    )
+    made = Notifier(environ={"PATH": os.environ["PATH"]}, host="files", log=log.logger)
+    made.take_up(command=arguments, webhook=webhook, after_seconds=after, connect=connect)
+    return made
 
 
 def test_both_ways_are_told_in_order(tmp_path: Path) -> None:
@@ -543,34 +537,51 @@ def test_it_ends_with_the_daemon_whatever_it_is_about(
     ]
 
 
-def test_under_another_configuration_the_end_is_told_and_the_beginning_not_again(
-    tmp_path: Path,
-) -> None:
+def told_by(notifier: Notifier, *arguments: str) -> None:
+    notifier.take_up(command=arguments, webhook="", after_seconds=0, connect=a_connection)
+
+
+def test_under_another_configuration_all_is_told_once_and_in_order(tmp_path: Path) -> None:
     told, log = tmp_path / "told", Log()
     go_on = tmp_path / "go on"
-    program = script(
-        tmp_path,
-        f"while [ ! -e '{go_on}' ]; do sleep 0.05; done\n"
-        f'echo "$AUTORETOUCH_STATE $AUTORETOUCH_CONDITION" >>{told}',
-    )
-    with a_notifier(log, program) as before, a_notifier(log, program) as after:
-        before.look((GONE, LOGIN), 9_000)
-        before.hand_over(after)
-        after.look((GONE, LOGIN), 9_001)
+    words = f'echo "$AUTORETOUCH_STATE $AUTORETOUCH_CONDITION" >>{told}'
+    slow = script(tmp_path, f"while [ ! -e '{go_on}' ]; do sleep 0.05; done\n{words}")
+    (tmp_path / "other").mkdir()
+    quick = script(tmp_path / "other", words)
+    with a_notifier(log, slow) as notifier:
+        notifier.look((GONE, LOGIN), 9_000)
+        told_by(notifier, quick)
         go_on.touch()
-        before._thread.join(PATIENCE)  # it tells what waits, and ends
-        assert told.read_text().splitlines() == ["raised share_gone", "raised login_needed"]
-        after.look((LOGIN,), 9_002)
-        until(lambda: told.read_text().count("\n") == 3, "the end of one")
-    assert told.read_text().splitlines()[2:] == ["cleared share_gone"]
+        until(notifier._queue.empty, "an empty queue")
+        notifier.look((GONE, LOGIN), 9_001)
+        notifier.look((LOGIN,), 9_002)
+        until(lambda: told.exists() and told.read_text().count("\n") == 3, "the end of one")
+    assert told.read_text().splitlines() == [
+        "raised share_gone",
+        "raised login_needed",
+        "cleared share_gone",
+    ]
     assert not log.events
+
+
+def test_what_nobody_could_be_told_is_told_under_a_configuration_that_works(tmp_path: Path) -> None:
+    told, log = tmp_path / "told", Log()
+    with a_notifier(log, "/nonexistent/x") as notifier:
+        notifier.look((GONE,), 9_000)
+        until(lambda: bool(notifier._unheard), "the failure")
+        notifier.look((GONE,), 9_001)  # not again and again
+        told_by(notifier, script(tmp_path, f"echo $AUTORETOUCH_STATE >>{told}"))
+        notifier.look((GONE,), 9_002)
+        until(told.exists, "that somebody is told")
+    assert told.read_text() == "raised\n"
+    assert log.events == ["failed"]
 
 
 def test_nobody_is_told_if_nobody_is_named() -> None:
     log, before = Log(), threading.active_count()
-    with a_notifier(log) as notifier, a_notifier(log) as following:
+    with a_notifier(log) as notifier:
         notifier.look((GONE,), 9_999)
-        notifier.hand_over(following)
+        told_by(notifier)
         assert threading.active_count() == before
         assert notifier._queue.empty()
     assert not log.events
