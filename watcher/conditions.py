@@ -33,7 +33,8 @@ REMEDIES: Mapping[Name, str] = {
     "AUTORETOUCH_REFRESH_TOKEN or the credential refresh_token.",
     "service_unavailable": "The files wait and are sent when it answers again. If it lasts, do "
     "what the reason says, check this machine's network, and the vendor's status.",
-    "share_gone": "Mount the share again or correct its path. (The systemd service sees /srv, /mnt "
+    "share_gone": "Mount the share again, correct its path, or give the daemon's user the right to "
+    "enter it, as the reason says. (The systemd service sees /srv, /mnt "
     "and /media; one elsewhere needs systemd/examples/shares.conf.) Nothing is concluded from its "
     "absence.",
     "share_hung": "Look after the file server: it does not answer. The other shares go on; this "

@@ -3,6 +3,7 @@
 All of it is the main thread's; what the threads of the work are is told in `shift`.
 """
 
+import gc
 import os
 import select
 import signal
@@ -196,6 +197,7 @@ class Daemon:
         self._shift.hand_over(following)
         self._shift, self._next, self._ready = following, None, False
         following.start()
+        gc.collect()  # the one before, which would wait for long to be noticed
         self._log.info("config_reloaded", shares=following.roots)
 
     # Shutdown, in this order: first what brings work, then what does it.

@@ -17,6 +17,7 @@ from tests.core.factories import without_override
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation
 from watcher import __version__
+from watcher.commands import check_service
 from watcher.commands.check import run_check
 from watcher.conditions import Condition
 from watcher.published import Published
@@ -530,3 +531,14 @@ def test_it_is_not_ended_by_a_writer_who_breaks_its_lease(installed: Installatio
         check=False,
     )
     assert ended.returncode == 0
+
+
+def test_a_token_that_only_the_service_is_given_is_not_missed(tmp_path: Path) -> None:
+    store = TokenStore(str(tmp_path / "state"))
+    drop_ins = str(tmp_path / "*.conf")
+    _, finding = check_service.login(store, {}, drop_ins=drop_ins)
+    assert finding.level == "FAIL"
+    (tmp_path / "a.conf").write_text("[Service]\nLoadCredential=refresh_token:/etc/credstore/x\n")
+    login, finding = check_service.login(store, {}, drop_ins=drop_ins)
+    assert (login.source, finding.level) == ("", "WARN")
+    assert str(tmp_path / "a.conf") in finding.found

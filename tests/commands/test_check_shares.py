@@ -325,11 +325,22 @@ def test_a_file_server_with_another_time_is_a_warning(
     tmp_path: Path, seconds: int, said: str
 ) -> None:
     (tmp_path / "a").touch()
+    os.utime(tmp_path / "a", (0, 0))
     status = (tmp_path / "a").stat()
     ours = status.st_ctime_ns - seconds * 10**9
     (finding,) = _clock(_Made(status, ours, ours))
     assert finding.level == "WARN"
     assert said in finding.found
+
+
+def test_a_change_time_that_is_the_one_we_set_says_nothing_of_the_servers_clock(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").touch()
+    status = (tmp_path / "a").stat()  # as on a mount that has one time for both
+    assert status.st_mtime_ns == status.st_ctime_ns
+    long_ago = status.st_ctime_ns - 1_000 * 10**9
+    assert not list(_clock(_Made(status, long_ago, long_ago)))
 
 
 # Leases
@@ -431,6 +442,10 @@ def test_a_big_share_does_not_hold_up_a_start(
         ("[Service]\nBindPaths={share}\n", True),
         ("[Service]\nBindPaths=-{share}\n", True),
         ('[Service]\nBindPaths="{share}"\n', True),
+        ('[Service]\nBindPaths="-{share}"\n', True),
+        ('[Service]\nBindPaths=/else "-{above}/of two words" -{share}:{share}:norbind\n', True),
+        ('[Service]\nBindPaths="-{above}"\n', True),
+        ('[Service]\nBindPaths="{share}\n', False),
         ("[Service]\nReadWritePaths={above}\n", True),
         ("[Service]\nBindPaths={share}2\n", False),
     ],
@@ -438,13 +453,25 @@ def test_a_big_share_does_not_hold_up_a_start(
 def test_a_share_that_the_service_does_not_see_is_told(
     tmp_path: Path, drop_in: str, *, well: bool
 ) -> None:
-    share, unit = tmp_path / "share", tmp_path / "unit"
-    share.mkdir()
+    share, unit = tmp_path / "a" / "share", tmp_path / "unit"
+    share.mkdir(parents=True)
     unit.touch()
-    text = drop_in.format(share=share, above=tmp_path)
+    text = drop_in.format(share=share, above=tmp_path / "a")
     (tmp_path / "shares.conf").write_text(text)
     found = list(let_in(str(share), unit=str(unit), drop_ins=str(tmp_path / "*.conf")))
     assert [finding.level for finding in found] == ([] if well else ["WARN"])
+
+
+@pytest.mark.parametrize(("quoted", "levels"), [("", ["WARN"]), ('"', [])])
+def test_a_path_of_two_words_is_in_quotation_marks(
+    tmp_path: Path, quoted: str, levels: list[str]
+) -> None:
+    share, unit = tmp_path / "new photos", tmp_path / "unit"
+    share.mkdir()
+    unit.touch()
+    (tmp_path / "shares.conf").write_text(f"[Service]\nBindPaths={quoted}-{share}{quoted}\n")
+    found = list(let_in(str(share), unit=str(unit), drop_ins=str(tmp_path / "*.conf")))
+    assert [finding.level for finding in found] == levels
 
 
 def test_where_no_service_is_installed_nothing_is_told_of_it(tmp_path: Path) -> None:

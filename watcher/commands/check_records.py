@@ -101,8 +101,11 @@ def _tried(folder: int) -> _Made:
 
 
 def _clock(made: _Made) -> Iterator[Finding]:
-    """The change time is given by whoever keeps the file: the server, if there is one."""
+    """The change time is given by whoever keeps the file: the server, if there is one. (On SMB it
+    can be the modification time, which we have set: then it says nothing.)"""
     changed = made.status.st_ctime_ns
+    if changed == made.status.st_mtime_ns:
+        return
     early, late = (made.before - changed) / 1e9, (changed - made.after) / 1e9
     skew = max(early, late)
     if skew <= SKEW_SECONDS:

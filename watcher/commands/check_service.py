@@ -4,7 +4,9 @@
 and organization are accepted, `GET /v1/organization` which ones there are.
 """
 
+import glob
 import os
+import re
 import socket
 import ssl
 import time
@@ -16,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 from watcher.access import given
+from watcher.commands.check_shares import DROP_INS
 from watcher.commands.findings import (
     CONFIGURATION,
     LOGIN,
@@ -58,7 +61,9 @@ class Login:
     organization: str = ""
 
 
-def login(store: TokenStore, environ: Mapping[str, str]) -> tuple[Login, Finding]:
+def login(
+    store: TokenStore, environ: Mapping[str, str], *, drop_ins: str = DROP_INS
+) -> tuple[Login, Finding]:
     """What the daemon would use, in its own order; asks nobody."""
     try:
         access, refresh = given("access_token", environ), given("refresh_token", environ)
@@ -76,6 +81,12 @@ def login(store: TokenStore, environ: Mapping[str, str]) -> tuple[Login, Finding
     if refresh and (stored is None or stored.seed != seed_of(refresh)):
         source = _source("refresh_token", environ)
         return Login(source, renewable=True), passed("token", f"{source}, a refresh token")
+    if stored is None and (drop_in := _given_to_service(drop_ins)):
+        return Login(), warned(
+            "token",
+            f"none here; the service is given one ({drop_in}), which it alone can read",
+            "systemctl status autoretouch-watcher says login_needed if that one is refused.",
+        )
     if stored is None:
         return Login(), failed(
             "token", f"none: nobody is signed in ({store.path})", _SIGN_IN, code=LOGIN
@@ -92,6 +103,15 @@ def _kept(stored: Stored, path: str) -> str:
         until = datetime.fromtimestamp(stored.expires_at, UTC).astimezone()
         ends = f"; renewed by itself, next after {until:%Y-%m-%d %H:%M}"
     return f"{path}, for its owner alone{ends}"
+
+
+def _given_to_service(drop_ins: str) -> str:
+    """The drop-in by which systemd gives the service a token, or ""."""
+    for name in glob.glob(drop_ins):
+        with suppress(OSError), open(name, encoding="utf-8", errors="replace") as file:
+            if re.search(r"(?m)^LoadCredential(Encrypted)?=(access|refresh)_token:", file.read()):
+                return name
+    return ""
 
 
 def _source(name: str, environ: Mapping[str, str]) -> str:

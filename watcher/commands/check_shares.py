@@ -4,6 +4,7 @@ import errno
 import glob
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -187,32 +188,42 @@ _LOOK_AFTER = "Look after the file server or the disk; `dmesg` may say more."
 
 
 _UNIT = "/usr/local/lib/systemd/system/autoretouch-watcher.service"
-_DROP_INS = "/etc/systemd/system/autoretouch-*.d/*.conf"
+DROP_INS = "/etc/systemd/system/autoretouch-*.d/*.conf"
+"""What an administrator adds to the service's unit, and to the weekly verify's."""
 SEEN = ("/srv/", "/mnt/", "/media/")
 """Where the service's unit looks for shares (systemd/autoretouch-watcher.service)."""
 
 
-def let_in(root: str, *, unit: str = _UNIT, drop_ins: str = _DROP_INS) -> Iterator[Finding]:
+def let_in(root: str, *, unit: str = _UNIT, drop_ins: str = DROP_INS) -> Iterator[Finding]:
     """Whether the service's sandbox shows it this share, which a command at a terminal sees in any
     case. Nothing where the service is not installed."""
     real = os.path.realpath(root) + "/"
     if not os.path.exists(unit) or real.startswith(SEEN):
         return
-    for name in glob.glob(drop_ins):
-        try:
-            with open(name, encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:  # whoever may not read them cannot tell
-            return
-        bound = re.findall(r"(?m)^(?:BindPaths|ReadWritePaths)=-?\"?(/[^\s:\"]*)", text)
-        if any(real.startswith(path.rstrip("/") + "/") for path in bound):
-            return
+    try:
+        bound = [path for name in glob.glob(drop_ins) for path in _bound_in(name)]
+    except OSError:  # whoever may not read them cannot tell
+        return
+    if any(real.startswith(path.rstrip("/") + "/") for path in bound):
+        return
     yield warned(
         "service",
         "the systemd service sees no share here: it is not below /srv, /mnt or /media",
         "Copy systemd/examples/shares.conf (in /opt/autoretouch-watcher/current/files), write its "
         f"path into it, BindPaths={printable(root)}, and restart the service.",
     )
+
+
+def _bound_in(name: str) -> Iterator[str]:
+    """The paths that a drop-in shows the service (systemd.exec(5), systemd.syntax(7))."""
+    with open(name, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    for words in re.findall(r"(?m)^(?:BindPaths|ReadWritePaths)=(.*)", text):
+        try:
+            paths = shlex.split(words)
+        except ValueError:  # a quotation mark too few: systemd does not take it either
+            continue
+        yield from (path.lstrip("-+").split(":")[0] for path in paths)
 
 
 def _many(count: int, what: str) -> str:
