@@ -63,6 +63,7 @@ class Shift:
     still_seconds: float = STILL_SECONDS
     """After so long without any progress, work is stuck."""
     _login: tuple[str, object] | None = None
+    _hopeful: bool = False
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -119,10 +120,13 @@ class Shift:
         before, self._login = self._login, self.login()
         if lacking := self._login[0]:
             self.conditions.begin("login_needed", "", lacking)
+            self._hopeful = False
         elif self._login != before:
             self.gates.hurry()
-            if not self.gates.any_closed():
-                self.conditions.end("login_needed")
+            self._hopeful = True
+        if self._hopeful and not self.gates.any_closed():  # else those that wait find out
+            self.conditions.end("login_needed")
+            self._hopeful = False
 
     def _look_whether_any_is_left(self) -> None:
         """Where no file is left to ask with, nobody would find out that the service answers."""

@@ -408,6 +408,20 @@ def test_a_login_that_cannot_be_used_does_not_say_that_all_is_well(
         assert len(daemon.named("condition_raised")) == 1
 
 
+def test_a_new_login_is_believed_where_no_file_is_left_to_try_it(
+    installed: Installation,
+) -> None:
+    installed.environment["AUTORETOUCH_REFRESH_TOKEN"] = installed.service.refresh_token
+    installed.service.revoke_refresh_tokens()
+    image = installed.drop("a.jpg", picture(1))
+    with installed.daemon() as daemon:
+        daemon.wait_for("condition_raised", condition="login_needed")
+        image.unlink()
+        sign_in(installed)
+        daemon.wait_for("condition_cleared", condition="login_needed")
+    assert not installed.service.uploads
+
+
 def test_nothing_to_send_needs_no_login(installed: Installation) -> None:
     assert installed.once().code == 0
 
