@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from watcher import __version__
-from watcher.connection import MIN_BYTES_PER_SECOND, Connection, WireTransport, trust
+from watcher.connection import MIN_BYTES_PER_SECOND, Connection, Trust, WireTransport
 from watcher.errors import ConfigurationError
 from watcher.ignores import Ignores
 from watcher.pace import NoPace, Pace
@@ -100,7 +100,7 @@ def given(name: str, environ: Mapping[str, str]) -> str:
 
 def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
     """Makes connections, all with the same trust. Raises `ConfigurationError`."""
-    believed = trust(settings.api.ca_file)
+    trust = Trust(settings.api.ca_file)
     proxy_for = proxies(settings.api.proxy, environ)
     slowest = MIN_BYTES_PER_SECOND
     if settings.upload.max_mbit_per_second:
@@ -111,7 +111,7 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], 
     def connect() -> Connection:
         silence = settings.api.timeout_seconds
         return Connection(
-            WireTransport(ssl_context=believed, silence=silence, proxy_for=proxy_for),
+            WireTransport(trust=trust, silence=silence, proxy_for=proxy_for),
             timeout_seconds=silence,
             user_agent=USER_AGENT,
             slowest=slowest,

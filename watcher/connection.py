@@ -7,6 +7,7 @@ for people; what an answer means is decided in `service` and `tokens`.
 
 import os
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -157,11 +158,11 @@ class WireTransport(httpx.BaseTransport):
     def __init__(
         self,
         *,
-        ssl_context: ssl.SSLContext,
+        trust: Callable[[], ssl.SSLContext],
         silence: float,
         proxy_for: Callable[[str], Proxy | None] = lambda _host: None,
     ) -> None:
-        self._ssl_context = ssl_context
+        self._trust = trust
         self._silence = silence
         self._proxy_for = proxy_for
         self._wires: dict[tuple[str, int], Wire] = {}
@@ -207,7 +208,7 @@ class WireTransport(httpx.BaseTransport):
             wire = self._wires[url.host, port] = Wire(
                 url.host,
                 port,
-                ssl_context=self._ssl_context if secure else None,
+                ssl_context=self._trust() if secure else None,
                 silence=self._silence,
                 proxy=self._proxy_for(url.host) if secure else None,  # plain is for loopback alone
             )
@@ -219,26 +220,47 @@ class WireTransport(httpx.BaseTransport):
             wire.close()
 
 
-def trust(ca_file: str) -> ssl.SSLContext:
+class Trust:
     """The certificates to believe: the usual ones, this system's, which an administrator may have
     added one to, and those in `ca_file` if it is not "".
 
-    Made once and shared: it takes some 90 ms. Raises `ConfigurationError`.
+    They are loaded once, when the first thread asks: that takes some 40 ms. Raises
+    `ConfigurationError`.
     """
-    context = httpx.create_ssl_context(trust_env=False)
-    # By the paths that OpenSSL was built with: a variable (SSL_CERT_FILE) adds nothing.
-    built_in = ssl.get_default_verify_paths()
-    for kind, path in (("cafile", built_in.openssl_cafile), ("capath", built_in.openssl_capath)):
-        if os.path.exists(path):
-            context.load_verify_locations(**{kind: path})
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"[api] ca_file: {ca_file!a} cannot be used: {error}. Give the path of a PEM file."
-            ) from error
-    return context
+
+    def __init__(self, ca_file: str) -> None:
+        self._ca_file = ca_file
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+        if ca_file:
+            self()  # whether it can be used is to be known at once
+
+    def __call__(self) -> ssl.SSLContext:
+        """A context that all may share."""
+        with self._lock:
+            if self._context is None:
+                self._context = self._loaded()
+            return self._context
+
+    def _loaded(self) -> ssl.SSLContext:
+        context = httpx.create_ssl_context(trust_env=False)
+        # By the paths that OpenSSL was built with: a variable (SSL_CERT_FILE) adds nothing.
+        built_in = ssl.get_default_verify_paths()
+        for kind, path in (
+            ("cafile", built_in.openssl_cafile),
+            ("capath", built_in.openssl_capath),
+        ):
+            if os.path.exists(path):
+                context.load_verify_locations(**{kind: path})
+        if self._ca_file:
+            try:
+                context.load_verify_locations(self._ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(
+                    f"[api] ca_file: {self._ca_file!a} cannot be used: {error}. Give the path of a "
+                    "PEM file."
+                ) from error
+        return context
 
 
 def _translated(error: Exception, url: str) -> ServiceTrouble:

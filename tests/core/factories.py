@@ -105,7 +105,7 @@ def a_connection(
     """A connection for loopback; it believes no certificate unless told, which saves the time to
     load them."""
     transport = WireTransport(
-        ssl_context=ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        trust=lambda: ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         silence=timeout_seconds,
     )
     return Connection(transport, timeout_seconds=timeout_seconds, user_agent="tests/1", **options)

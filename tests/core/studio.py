@@ -107,7 +107,7 @@ class Studio:
         self.admitted = True
         self._candidates: dict[str, Candidate] = {}
         transport = WireTransport(
-            ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), silence=PATIENCE
+            trust=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), silence=PATIENCE
         )
         self.connection = Connection(transport, timeout_seconds=PATIENCE, user_agent="tests/1")
         self.meddling = Meddling(

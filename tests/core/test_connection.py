@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, a_connection
-from watcher.connection import FOREIGN, MAX_ANSWER, MIN_BYTES_PER_SECOND, Connection, trust
+from watcher.connection import FOREIGN, MAX_ANSWER, MIN_BYTES_PER_SECOND, Connection, Trust
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble, WatcherError
 from watcher.sandbox import Sandbox, faults
 
@@ -376,7 +376,7 @@ def secure(certificate: Path) -> Iterator[Sandbox]:
 
 
 def test_a_private_authority_is_believed_if_it_is_named(secure: Sandbox, certificate: Path) -> None:
-    with a_connection(ssl_context=trust(str(certificate))) as connection:
+    with a_connection(ssl_context=Trust(str(certificate))()) as connection:
         for _ in range(3):
             assert health(connection, secure) == 200
         secure.fault(faults.EarlyAnswer(413))
@@ -393,7 +393,7 @@ def test_a_stranger_is_not_told_a_thing_whatever_the_environment_says(
     if variable:
         monkeypatch.setenv(variable, str(certificate))
     with (
-        a_connection(ssl_context=trust("")) as connection,
+        a_connection(ssl_context=Trust("")()) as connection,
         pytest.raises(CertificateRefused, match=r"127\.0\.0\.1 is not trusted.*ca_file"),
     ):
         health(connection, secure)
@@ -406,7 +406,7 @@ def test_what_the_administrator_added_to_the_system_is_believed(
     usual = ssl.get_default_verify_paths()
     added = usual._replace(openssl_cafile=str(certificate), openssl_capath="/nowhere")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: added)
-    with a_connection(ssl_context=trust("")) as connection:
+    with a_connection(ssl_context=Trust("")()) as connection:
         assert health(connection, secure) == 200
 
 
@@ -414,7 +414,7 @@ def test_another_hosts_certificate_is_refused_with_the_remedy(
     secure: Sandbox, certificate: Path
 ) -> None:
     with (
-        a_connection(ssl_context=trust(str(certificate))) as connection,
+        a_connection(ssl_context=Trust(str(certificate))()) as connection,
         pytest.raises(CertificateRefused, match=r"Check `url` in \[api\]"),
     ):
         connection.exchange("GET", f"https://localhost:{secure.port}/health", headers={})
@@ -428,7 +428,7 @@ def test_the_other_side_that_speaks_no_tls_is_trouble(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ["a byte now and then", "no answer"])
 def test_tls_does_not_lengthen_the_patience(secure: Sandbox, certificate: Path, kind: str) -> None:
     secure.fault(SILENT[kind])
-    context = trust(str(certificate))
+    context = Trust(str(certificate))()
     with (
         a_connection(ssl_context=context, timeout_seconds=1.0) as connection,
         pytest.raises(ServiceTrouble),
@@ -444,7 +444,7 @@ def test_an_authority_that_cannot_be_read_is_a_configuration_error(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"\[api\] ca_file: .*PEM"):
-        trust(str(file))
+        Trust(str(file))
 
 
 # No foreign exception leaves
