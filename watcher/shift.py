@@ -219,7 +219,9 @@ class Shift:
     def _has_to_do_with(self, condition: Condition) -> bool:
         shares, place = [intake.share for intake in self.intakes], condition.place
         match condition.name:
-            case "service_unavailable" | "login_needed":
+            case "service_unavailable":
+                return self.gates.any_closed()
+            case "login_needed":
                 return True
             case "access_denied":
                 return place in self._organizations
