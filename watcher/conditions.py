@@ -39,9 +39,9 @@ REMEDIES: Mapping[Name, str] = {
     "absence.",
     "share_hung": "Look after the file server: it does not answer. The other shares go on; this "
     "one goes on by itself when it answers again.",
-    "sidecar_unwritable": "Make room, or give the daemon's user the right to write there, or set "
-    "`sidecars` to a folder elsewhere. If it is read-only for the systemd service "
-    "alone: systemd/examples/shares.conf.",
+    "sidecar_unwritable": "Make room, or give the daemon's user the right to write there (by SMB "
+    "the mount has to belong to that user: uid=), or set `sidecars` to a folder elsewhere. If it "
+    "is read-only for the systemd service alone: systemd/examples/shares.conf.",
     "watch_limit": "Raise fs.inotify.max_user_watches, or fs.inotify.max_user_instances if the "
     "reason says so (sysctl). Until then the share is polled; it is tried again by itself.",
 }

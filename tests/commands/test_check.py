@@ -533,12 +533,24 @@ def test_it_is_not_ended_by_a_writer_who_breaks_its_lease(installed: Installatio
     assert ended.returncode == 0
 
 
-def test_a_token_that_only_the_service_is_given_is_not_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "given"),
+    [
+        ("LoadCredential=refresh_token:/etc/credstore/x", True),
+        ("LoadCredentialEncrypted=access_token:/etc/credstore.encrypted/x", True),
+        ("LoadCredential = refresh_token", True),
+        ("SetCredential=refresh_token:v1.abc", True),
+        ('Environment="AUTORETOUCH_REFRESH_TOKEN=v1.abc"', True),
+        ("#LoadCredential=refresh_token:/etc/credstore/x", False),
+        ("LoadCredential=other:/etc/credstore/x", False),
+    ],
+)
+def test_a_token_that_only_the_service_is_given_is_not_missed(
+    tmp_path: Path, line: str, *, given: bool
+) -> None:
     store = TokenStore(str(tmp_path / "state"))
-    drop_ins = str(tmp_path / "*.conf")
-    _, finding = check_service.login(store, {}, drop_ins=drop_ins)
-    assert finding.level == "FAIL"
-    (tmp_path / "a.conf").write_text("[Service]\nLoadCredential=refresh_token:/etc/credstore/x\n")
-    login, finding = check_service.login(store, {}, drop_ins=drop_ins)
-    assert (login.source, finding.level) == ("", "WARN")
-    assert str(tmp_path / "a.conf") in finding.found
+    drop_in = tmp_path / "a.conf"
+    drop_in.write_text(f"[Service]\n{line}\n")
+    login, finding = check_service.login(store, {}, drop_ins=str(tmp_path / "*.conf"))
+    assert (login.source, finding.level) == ("", "WARN" if given else "FAIL")
+    assert (str(drop_in) in finding.found) == given

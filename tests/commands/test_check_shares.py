@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.end_to_end.running import Installation
 from watcher import settings
 from watcher.commands import survey as surveys
 from watcher.commands.check_records import _clock, _Made
-from watcher.commands.check_shares import ShareCheck, let_in
+from watcher.commands.check_shares import DROP_INS, ShareCheck, let_in
 from watcher.commands.findings import Finding
 from watcher.commands.inquiry import Inquiry
 from watcher.commands.survey import survey
@@ -472,6 +473,16 @@ def test_a_path_of_two_words_is_in_quotation_marks(
     (tmp_path / "shares.conf").write_text(f"[Service]\nBindPaths={quoted}-{share}{quoted}\n")
     found = list(let_in(str(share), unit=str(unit), drop_ins=str(tmp_path / "*.conf")))
     assert [finding.level for finding in found] == levels
+    assert all(f'BindPaths="-{share}"' in finding.remedy for finding in found)
+
+
+def test_what_is_added_to_the_weekly_verify_alone_does_not_count() -> None:
+    def counts(unit: str) -> bool:
+        return fnmatch(f"/etc/systemd/system/{unit}.service.d/x.conf", DROP_INS)
+
+    assert counts("autoretouch-watcher")
+    assert counts("autoretouch-")
+    assert not counts("autoretouch-watcher-verify")
 
 
 def test_where_no_service_is_installed_nothing_is_told_of_it(tmp_path: Path) -> None:

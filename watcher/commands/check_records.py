@@ -58,7 +58,8 @@ class RecordsCheck:
             return f"Make the directory and give the user {us()} the right to write to it."
         return (
             f"Give the user {us()} the right to write to the share's folders (best by their group "
-            'and the setgid bit), or set sidecars = "/some/dir", a directory that mirrors them.'
+            "and the setgid bit; by SMB the mount has to belong to that user: uid=), or set "
+            'sidecars = "/some/dir", a directory that mirrors them.'
         )
 
     def _readers(self, made: "_Made", folder: os.stat_result, place: str) -> Finding:

@@ -105,11 +105,17 @@ def _kept(stored: Stored, path: str) -> str:
     return f"{path}, for its owner alone{ends}"
 
 
+_GIVES_A_TOKEN = re.compile(
+    r"(?m)^(Load|Set)Credential(Encrypted)?\s*=\s*(access|refresh)_token\b"
+    r"|^Environment\s*=.*\bAUTORETOUCH_(ACCESS|REFRESH)_TOKEN="
+)
+
+
 def _given_to_service(drop_ins: str) -> str:
     """The drop-in by which systemd gives the service a token, or ""."""
     for name in glob.glob(drop_ins):
         with suppress(OSError), open(name, encoding="utf-8", errors="replace") as file:
-            if re.search(r"(?m)^LoadCredential(Encrypted)?=(access|refresh)_token:", file.read()):
+            if _GIVES_A_TOKEN.search(file.read()):
                 return name
     return ""
 

@@ -188,8 +188,8 @@ _LOOK_AFTER = "Look after the file server or the disk; `dmesg` may say more."
 
 
 _UNIT = "/usr/local/lib/systemd/system/autoretouch-watcher.service"
-DROP_INS = "/etc/systemd/system/autoretouch-*.d/*.conf"
-"""What an administrator adds to the service's unit, and to the weekly verify's."""
+DROP_INS = "/etc/systemd/system/autoretouch*[-r].service.d/*.conf"
+"""What an administrator adds to the service's unit, but not to the weekly verify's alone."""
 SEEN = ("/srv/", "/mnt/", "/media/")
 """Where the service's unit looks for shares (systemd/autoretouch-watcher.service)."""
 
@@ -210,7 +210,8 @@ def let_in(root: str, *, unit: str = _UNIT, drop_ins: str = DROP_INS) -> Iterato
         "service",
         "the systemd service sees no share here: it is not below /srv, /mnt or /media",
         "Copy systemd/examples/shares.conf (in /opt/autoretouch-watcher/current/files), write its "
-        f"path into it, BindPaths={printable(root)}, and restart the service.",
+        f'path into it, BindPaths="-{printable(root)}", then: systemctl daemon-reload and restart '
+        "the service.",
     )
 
 
