@@ -73,7 +73,7 @@ class Daemon:
     """One run of the program. Owned by the main thread; `stop` may be called from anywhere.
 
     `renewed` makes a shift of the configuration as it is by then; raises `ConfigurationError`.
-    `published` is None if nobody is to be told.
+    `published` is None in a rehearsal, of which nobody is told.
     """
 
     def __init__(
@@ -185,7 +185,10 @@ class Daemon:
         try:
             self._next = self._renewed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the images go on
-            found = str(error) if isinstance(error, ConfigurationError) else repr(error)
+            found = str(error)
+            if not isinstance(error, ConfigurationError):
+                found = f"{type(error).__name__}: {error}."
+                self._log.debug("internal_error", exc_info=error)
             self._log.error("failed", reason="configuration", found=f"{found} Not taken up.")
             if self._next is None:  # else an earlier one still waits
                 self._systemd.ready()

@@ -72,10 +72,10 @@ class Trouble:
         """The service answered this candidate well: trouble with it is over."""
         self._last_answer = self._clock()
         self._conditions.end("access_denied", candidate.share.organization)
-        if self._gates.any_closed():
-            return
-        self._conditions.end("service_unavailable")
-        if self._conditions.holds("login_needed") and self._signed_in():
+        holds, closed = self._conditions.holds, self._gates.any_closed
+        if holds("service_unavailable") and not closed():
+            self._conditions.end("service_unavailable")
+        if holds("login_needed") and not closed() and self._signed_in():
             self._conditions.end("login_needed")
 
     def is_final(self, candidate: Candidate, error: Exception) -> bool:

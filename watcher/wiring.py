@@ -109,7 +109,6 @@ def _shift(
     once: bool,
     rehearsal: bool,
 ) -> Shift:
-    shares = shares_of(settings)
     connect = connections(settings, environ)
     settling = settling_of(settings, rehearsal=rehearsal)
     backlog = Backlog(clock=time.monotonic)
@@ -149,16 +148,7 @@ def _shift(
         gates.abandon(candidate)
 
     return Shift(
-        intakes=tuple(
-            Intake(
-                share,
-                backlog=backlog,
-                report=scans.report,
-                settle_seconds=settling.settle_seconds,
-                clock=time.monotonic,
-            )
-            for share in shares
-        ),
+        intakes=_intakes(settings, settling, backlog, scans),
         backlog=backlog,
         gates=gates,
         conditions=conditions,
@@ -177,18 +167,39 @@ def _shift(
         log=log,
         once=once,
         tell=lasting.notifier.look,
-        take_up=partial(
-            lasting.notifier.take_up,
-            command=() if once else settings.notify.command,
-            webhook="" if once else settings.notify.webhook,
-            after_seconds=settings.notify.after_seconds,
-            connect=connect,
-        ),
+        take_up=_ways_to_tell(lasting.notifier, settings, connect, muted=once),
         # `run --once` may find that nothing is to be sent.
         login=(lambda: ("", None)) if once else (lambda: tokens.login),
         settle=settle,
         monitor=nullcontext() if once else _monitor(settings, lasting.overview),
         still_seconds=still_seconds,
+    )
+
+
+def _intakes(
+    settings: Settings, settling: Settling, backlog: Backlog, scans: ScanLog
+) -> tuple[Intake, ...]:
+    return tuple(
+        Intake(
+            share,
+            backlog=backlog,
+            report=scans.report,
+            settle_seconds=settling.settle_seconds,
+            clock=time.monotonic,
+        )
+        for share in shares_of(settings)
+    )
+
+
+def _ways_to_tell(
+    notifier: Notifier, settings: Settings, connect: Callable[[], Connection], *, muted: bool
+) -> Callable[[], None]:
+    return partial(
+        notifier.take_up,
+        command=() if muted else settings.notify.command,
+        webhook="" if muted else settings.notify.webhook,
+        after_seconds=settings.notify.after_seconds,
+        connect=connect,
     )
 
 
