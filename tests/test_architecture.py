@@ -57,7 +57,7 @@ def who_imports(name: str) -> set[str]:
 ONLY = {
     "watchdog": ("observer", "its events and its faults are translated in one place"),
     "httpx": ("connection", "its errors are translated in one place"),
-    "h11": ("connection wire", "the bytes on the wire are the business of two modules"),
+    "httptools": ("answer", "what it makes of an answer is told in one place"),
     "daemon": ("wiring", "whoever else built one would wire it in another way"),
     "wiring": ("cli", "it knows everything, so nobody may know it"),
     "settings": ("wiring access commands cli", "all others take the values that they use"),

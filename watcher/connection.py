@@ -16,13 +16,12 @@ from types import MappingProxyType
 from typing import Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
-import h11
-import httpcore
 import httpx
 
+from watcher.answer import BrokenAnswerError
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
 from watcher.pieces import Piece
-from watcher.wire import BodyFailedError, Proxy, Wire
+from watcher.wire import BodyFailedError, Proxy, Request, UnfitRequestError, Wire
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -34,16 +33,8 @@ FOREIGN = (
     httpx.InvalidURL,
     httpx.StreamError,
     httpx.CookieConflict,
-    h11.ProtocolError,
-    httpcore.ConnectionNotAvailable,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
 )
-"""All that the libraries below raise; a test walks them and fails if one is missing. (`Wire` knows
-no httpcore, but the seam takes any transport of httpx.)"""
+"""All that httpx raises; a test walks it and fails if one is missing."""
 
 MIN_BYTES_PER_SECOND = 16_000.0
 """The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
@@ -179,10 +170,11 @@ class WireTransport(httpx.BaseTransport):
             raise httpx.ConnectError(str(error), request=request) from error
         try:
             received = wire.exchange(
-                h11.Request(
-                    method=request.method,
-                    target=request.extensions["target"],
-                    headers=request.headers.raw,
+                Request(
+                    request.method,
+                    request.extensions["target"],
+                    request.headers.raw,
+                    int(request.headers.get("content-length", "0")),
                 ),
                 request.extensions["body"],
                 at_most=MAX_ANSWER,
@@ -190,9 +182,9 @@ class WireTransport(httpx.BaseTransport):
             )
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
-        except h11.RemoteProtocolError as error:
+        except BrokenAnswerError as error:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
-        except h11.LocalProtocolError as error:
+        except UnfitRequestError as error:
             raise httpx.LocalProtocolError(str(error), request=request) from error
         except OSError as error:
             raise httpx.ReadError(str(error), request=request) from error
@@ -294,7 +286,7 @@ def _in_words(error: Exception) -> str:
             return "no answer within the time allowed"
         case httpx.ConnectError():
             return f"cannot connect: {error}"
-        case httpx.LocalProtocolError() | h11.LocalProtocolError():
+        case httpx.LocalProtocolError():
             return "the request could not be sent"  # its text may show a header, and so a token
         case _:
             return f"the connection failed ({type(error).__name__}: {error})"

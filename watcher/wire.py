@@ -1,39 +1,54 @@
-"""HTTP/1.1 on one socket, by h11: the lean transport under httpx.
+"""HTTP/1.1 on one socket: the lean transport under httpx.
 
 httpx's own pool costs two to three times the processor for each request, and its time-outs are for
 each operation alone: a server that sends a byte a second keeps it for ever. Here every wait is
 bounded by the silence that is allowed and by one deadline for the whole exchange.
 """
 
+import re
 import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-import h11
-
+from watcher.answer import AnswerReader, BrokenAnswerError, Headers, Received
 from watcher.pieces import FilePart, Piece, send_uncopied, wait_until_ready
 
 RECEIVE = 64 << 10
-MAX_INTERIM = 16
-"""1xx answers before the real one that are put up with."""
 
-Headers = Sequence[tuple[bytes, bytes]]
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_TARGET = re.compile(rb"[!-~]+")
+
 T = TypeVar("T")
 
 
-class Received(NamedTuple):
-    """An answer: status, headers with lower-case names, as much of the body as was wanted, and
-    whether that is all of it."""
+class Request(NamedTuple):
+    """What is asked. `length` is that of its body, which its headers say, too."""
 
-    status: int
+    method: str
+    target: bytes
     headers: Headers
-    body: bytes
-    whole: bool
+    length: int = 0
+
+    def head(self) -> bytes:
+        """The bytes of it, up to the blank line. Raises `UnfitRequestError`."""
+        fit = _TARGET.fullmatch(self.target) and all(
+            _NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in self.headers
+        )
+        if not fit:
+            raise UnfitRequestError("a header or the address holds what HTTP cannot send")
+        lines = [b"%b: %b\r\n" % header for header in self.headers]
+        start = b"%b %b HTTP/1.1\r\n" % (self.method.encode("ascii"), self.target)
+        return b"".join((start, *lines, b"\r\n"))
+
+
+class UnfitRequestError(Exception):
+    """It cannot be sent as HTTP. The text quotes nothing, for that might be a token."""
 
 
 class TooLateError(TimeoutError):
@@ -61,8 +76,8 @@ class Wire:
     """A connection to one host, made when it is needed and kept while both sides agree to.
 
     Owned by one thread. Times are in seconds of `clock`. Raises `OSError` (`TimeoutError` and
-    `ssl.SSLError` among them), `h11.ProtocolError` and `BodyFailedError`; after each of them the
-    connection is closed.
+    `ssl.SSLError` among them), `BrokenAnswerError`, `UnfitRequestError` and `BodyFailedError`; then
+    the connection is closed.
     """
 
     def __init__(
@@ -82,7 +97,6 @@ class Wire:
         self._silence = silence
         self._clock = clock
         self._socket: socket.socket | None = None
-        self._protocol = h11.Connection(h11.CLIENT)
 
     def connect(self, deadline: float) -> None:
         """Makes sure that there is a connection that the other side has not closed."""
@@ -105,7 +119,6 @@ class Wire:
         except BaseException:
             self.close()
             raise
-        self._protocol = h11.Connection(h11.CLIENT)
 
     def _opened(self, deadline: float) -> socket.socket:
         """A connection to the first address that answers, all of them before the deadline."""
@@ -133,41 +146,35 @@ class Wire:
         """Asks the proxy to connect us (RFC 9110, 9.3.6). It sees the name of the host, no more."""
         host, port = self._address
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        headers = [("Host", target)]
+        headers = [(b"Host", target.encode("ascii"))]
         if proxy.authorization:
-            headers.append(("Proxy-Authorization", proxy.authorization))
-        self._protocol = h11.Connection(h11.CLIENT)
-        request = h11.Request(method="CONNECT", target=target, headers=headers)
+            headers.append((b"Proxy-Authorization", proxy.authorization.encode("latin-1")))
+        request = Request("CONNECT", headers[0][1], headers)
         try:
-            asked = self._protocol.send(request) or b""
-            self._write(asked + (self._protocol.send(h11.EndOfMessage()) or b""), deadline)
-            status = self._head(deadline).status_code
-        except h11.ProtocolError as error:
+            self._write(request.head(), deadline)
+            status = self._receive(AnswerReader(at_most=0, bodiless=True), deadline).status
+        except (BrokenAnswerError, UnfitRequestError) as error:
             raise ConnectionError(f"the proxy: {error}") from error
         if not 200 <= status < 300:
             raise ConnectionError(f"the proxy answered {status}")
 
     def exchange(
-        self, request: h11.Request, body: Iterable[Piece], *, at_most: int, deadline: float
+        self, request: Request, body: Iterable[Piece], *, at_most: int, deadline: float
     ) -> Received:
         """Sends a request on the connection and reads its answer, `at_most` bytes of its body."""
+        answer = AnswerReader(at_most=at_most, bodiless=request.method == "HEAD")
         done = False
         try:
             try:
                 self._send(request, body, deadline)
             except OSError as error:
                 # It may have answered and closed before it read everything; that answer counts.
-                received = self._answer_in_spite_of(error, at_most, deadline)
+                received = self._answer_in_spite_of(error, answer, deadline)
             else:
-                received = self._receive(at_most, deadline)
-                done = received.whole and self._protocol.our_state is h11.DONE
-            done = done and self._protocol.their_state is h11.DONE
-            # Whatever came behind the answer must not be taken for that to the next question.
-            done = done and not self._protocol.trailing_data[0]
+                received = self._receive(answer, deadline)
+                done = answer.leaves_connection
         finally:
-            if done:
-                self._protocol.start_next_cycle()
-            else:
+            if not done:
                 self.close()
         return received
 
@@ -179,23 +186,25 @@ class Wire:
 
     # Sending
 
-    def _send(self, request: h11.Request, body: Iterable[Piece], deadline: float) -> None:
-        waiting = self._protocol.send(request) or b""
+    def _send(self, request: Request, body: Iterable[Piece], deadline: float) -> None:
+        waiting, left = request.head(), request.length
         for piece in _pieces_of(body):
+            left -= len(piece)
+            if left < 0:
+                break
             # In one packet with the headers if it is small; a large one is not copied for that.
             if isinstance(piece, bytes) and len(waiting) + len(piece) <= RECEIVE:
-                waiting += self._protocol.send(h11.Data(data=piece)) or b""
+                waiting += piece
                 continue
             self._write(waiting, deadline)
             waiting = b""
-            data = h11.Data(data=piece)  # type: ignore[arg-type] # it takes what has a length
-            parts: Iterable[Piece] = self._protocol.send_with_data_passthrough(data) or ()
-            for part in parts:
-                if isinstance(part, FilePart):
-                    self._write_file(part, deadline)
-                else:
-                    self._write(part, deadline)
-        self._write(waiting + (self._protocol.send(h11.EndOfMessage()) or b""), deadline)
+            if isinstance(piece, FilePart):
+                self._write_file(piece, deadline)
+            else:
+                self._write(piece, deadline)
+        if left:
+            raise UnfitRequestError("the body is not as long as was announced")
+        self._write(waiting, deadline)
 
     def _write(self, data: bytes, deadline: float) -> None:
         connected, view = self._connected(), memoryview(data)
@@ -218,36 +227,18 @@ class Wire:
 
     # Receiving
 
-    def _receive(self, at_most: int, deadline: float) -> Received:
-        head = self._head(deadline)
-        pieces, length = [], 0
-        while isinstance(event := self._next(deadline), h11.Data):
-            pieces.append(event.data)
-            length += len(event.data)
-            if length > at_most:
-                break
-        body = b"".join(pieces)
-        return Received(head.status_code, list(head.headers), body[:at_most], length <= at_most)
-
-    def _head(self, deadline: float) -> h11.Response:
-        for _ in range(MAX_INTERIM):
-            event = self._next(deadline)
-            if isinstance(event, h11.Response):
-                return event
-            if not isinstance(event, h11.InformationalResponse):
-                raise h11.RemoteProtocolError("it closed the connection without an answer")
-        raise h11.RemoteProtocolError("it sends interim answers without end")
-
-    def _next(self, deadline: float) -> object:
-        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+    def _receive(self, answer: AnswerReader, deadline: float) -> Received:
+        while not answer.done:
             received = partial(self._connected().recv, RECEIVE)
-            self._protocol.receive_data(self._in_time(received, select.POLLIN, deadline))
-        return event
+            answer.feed(self._in_time(received, select.POLLIN, deadline))
+        return answer.received()
 
-    def _answer_in_spite_of(self, error: OSError, at_most: int, deadline: float) -> Received:
+    def _answer_in_spite_of(
+        self, error: OSError, answer: AnswerReader, deadline: float
+    ) -> Received:
         try:
-            return self._receive(at_most, deadline)
-        except (OSError, h11.ProtocolError):
+            return self._receive(answer, deadline)
+        except (OSError, BrokenAnswerError):
             raise error from None
 
     # Both

@@ -20,16 +20,15 @@ WHERE: tuple[tuple[str, str, str], ...] = (
     (
         "sending, receiving, connecting: the socket",
         r"watcher/(wire|pieces)",
-        "_write.*|_next|_in_time|_connected|wait.*|send_uncopied|connect|_opened|_has_something.*",
+        "_write.*|_receive|_in_time|_connected|wait.*|send_uncopied|connect|_opened|_has_something.*",
     ),
     ("sending: reading the file", r"watcher/service", "_whole|_read"),
-    ("h11", r"/h11/", ""),
     ("httpx", r"/(httpx|httpcore|idna|rfc3986)/", ""),
     ("writing the sidecar", r"watcher/(record|sidecar|renames)", ""),
     ("the log", r"/structlog/|watcher/logs", ""),
     ("walking to the file, opening, leases", r"watcher/(tree|openfile|share|settling|mounts)", ""),
     ("waiting for each other: backlog, places", r"watcher/(backlog|places|claims|gates?)", ""),
-    ("our own: requests and answers", r"watcher/(wire|connection|service|tokens|pace)", ""),
+    ("our own: requests and answers", r"watcher/(wire|answer|connection|service|tokens|pace)", ""),
     ("our own: the rest", r"watcher/", ""),
 )
 """The innermost frame that one of these lines knows says what it was doing, so the standard library

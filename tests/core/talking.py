@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-import h11
-
 from tests.core.factories import PATIENCE
+from watcher.answer import Received
 from watcher.pieces import FilePart, Piece
-from watcher.wire import Received, Wire
+from watcher.wire import Request, Wire
 
 Talk = Callable[[socket.socket], None]
 
@@ -125,8 +124,8 @@ def ask(
 ) -> Received:
     deadline = time.monotonic() + seconds
     wire.connect(deadline)
-    headers = [("Host", "here"), ("Content-Length", str(length))]
-    request = h11.Request(method="POST" if length else "GET", target="/", headers=headers)
+    headers = [(b"Host", b"here"), (b"Content-Length", b"%d" % length)]
+    request = Request("POST" if length else "GET", b"/", headers, length)
     return wire.exchange(request, body, at_most=AT_MOST, deadline=deadline)
 
 

@@ -9,7 +9,6 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 
-import h11
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, open_descriptors
@@ -25,8 +24,9 @@ from tests.core.talking import (
     silent,
     talking,
 )
+from watcher.answer import BrokenAnswerError
 from watcher.pieces import Piece
-from watcher.wire import BodyFailedError, Proxy, TooLateError, Wire
+from watcher.wire import BodyFailedError, Proxy, Request, TooLateError, UnfitRequestError, Wire
 
 SHORT = 0.15
 """Seconds that are allowed where they are sure to be used up."""
@@ -169,7 +169,7 @@ NONSENSE = {
 def test_nonsense_is_a_protocol_error(wire_to: MakeWire, kind: str) -> None:
     with talking(saying(NONSENSE[kind])) as server:
         wire = wire_to(server.port, silence=1.0)
-        with pytest.raises((h11.RemoteProtocolError, OSError)):
+        with pytest.raises((BrokenAnswerError, OSError)):
             ask(wire)
 
 
@@ -179,7 +179,7 @@ def test_an_answer_that_breaks_off_is_a_protocol_error(wire_to: MakeWire, part: 
         head_of(connection)
         connection.sendall(part)
 
-    with talking(talk) as server, pytest.raises(h11.RemoteProtocolError):
+    with talking(talk) as server, pytest.raises(BrokenAnswerError):
         ask(wire_to(server.port))
 
 
@@ -191,7 +191,9 @@ BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"
 SLOW: dict[str, Talk] = {
     "drips its head": dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
     "drips its body": dripping(BODY, b"x"),
-    "sends 1xx now and then": dripping(b"", b"HTTP/1.1 102 Processing\r\n"),
+    "drips headers behind a 1xx": dripping(
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n", b"X: y\r\n"
+    ),
     "drips chunks": dripping(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"
     ),
@@ -206,7 +208,7 @@ def test_who_is_never_silent_for_long_still_has_a_deadline(wire_to: MakeWire, ki
 
 def test_interim_answers_without_end_are_not_waited_out(wire_to: MakeWire) -> None:
     talk = dripping(b"", b"HTTP/1.1 102 Processing\r\n\r\n")
-    with talking(talk) as server, pytest.raises(h11.RemoteProtocolError, match="without end"):
+    with talking(talk) as server, pytest.raises(BrokenAnswerError, match="without end"):
         ask(wire_to(server.port))
 
 
@@ -335,6 +337,43 @@ def test_after_each_failure_nothing_is_left_open(wire_to: MakeWire) -> None:
             with pytest.raises((OSError, BodyFailedError)):
                 ask(wire, body=body, length=1)
     assert open_descriptors() <= before
+
+
+# What is no request
+
+
+@pytest.mark.parametrize(
+    ("target", "header"),
+    [
+        (b"/ HTTP/1.1\r\nX: y", (b"X", b"y")),
+        (b"/a b", (b"X", b"y")),
+        (b"", (b"X", b"y")),
+        (b"/", (b"X", b"SECRET\r\nY: z")),
+        (b"/", (b"X", b"SECRET\n")),
+        (b"/", (b"X", b"SECRET\0")),
+        (b"/", (b"X: SECRET\r\nY", b"z")),
+        (b"/", (b"X ", b"SECRET")),
+        (b"/", (b"", b"SECRET")),
+    ],
+)
+def test_nothing_is_sent_that_would_be_another_request(
+    wire_to: MakeWire, target: bytes, header: tuple[bytes, bytes]
+) -> None:
+    with talking(silent) as server:
+        wire = wire_to(server.port)
+        wire.connect(time.monotonic() + PATIENCE)
+        request = Request("GET", target, [header])
+        with pytest.raises(UnfitRequestError) as caught:
+            wire.exchange(request, (), at_most=AT_MOST, deadline=time.monotonic() + PATIENCE)
+    assert "SECRET" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("length", [1, 7, 9, 1 << 20])
+def test_a_body_of_another_length_than_announced_is_no_answered_request(
+    wire_to: MakeWire, big: Big, length: int
+) -> None:
+    with talking(silent) as server, pytest.raises(UnfitRequestError, match="not as long"):
+        ask(wire_to(server.port), body=[b"12345", big(3)], length=length)
 
 
 # A proxy's tunnel
