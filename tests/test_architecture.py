@@ -69,7 +69,7 @@ ONLY = {
     "python_multipart": ("sandbox", "the daemon runs without the extra"),
     "sandbox": ("demo commands", "the daemon does not know that there is a stand-in"),
     "demo": ("cli", "it is no part of the daemon"),
-    "rich": ("progress demo cli commands", "what has no terminal needs no picture"),
+    "rich": ("progress bar demo cli commands", "what has no terminal needs no picture"),
     "prometheus_client": ("metrics", "what is measured is told in one place"),
     "structlog": (
         "conditions daemon disposition hangs logs notify scans shift trouble wiring",

@@ -17,6 +17,7 @@ import click
 
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
+from watcher.lean import without
 
 if TYPE_CHECKING:
     from watcher.settings import Settings
@@ -82,9 +83,9 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
-    from watcher.published import Published  # noqa: PLC0415 - as above
-    from watcher.wiring import build  # noqa: PLC0415 - as above
-
+    with without("rich", "pygments"):  # httpx and structlog would load them, which takes 60 ms
+        from watcher.published import Published  # noqa: PLC0415 - as above
+        from watcher.wiring import build  # noqa: PLC0415 - as above
     daemon = build(
         where.settings,
         state_dir=where.state_dir,

@@ -1,20 +1,10 @@
-"""How far `run --once` is: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far `run --once` is: a plain line now and then, where there is no terminal for a `bar`."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
-
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from watcher.errors import ShareTrouble
 from watcher.scan import Found, scan
@@ -90,46 +80,6 @@ class Census:
         self._counted.set()
 
 
-class Bar:
-    """Files, bytes, rate and time left, on a terminal. The log's lines go above it."""
-
-    def __init__(self, census: Census) -> None:
-        self._census = census
-        self._started = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            redirect_stdout=False,
-        )
-        self._task = self._progress.add_task("Files", total=None, detail="")
-
-    def __enter__(self) -> Self:
-        """Begins to draw."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the last state on the screen; work done before it could be counted was all."""
-        task = self._progress.tasks[self._task]
-        if task.total is None:
-            self._progress.update(self._task, total=task.completed)
-        self._progress.stop()
-
-    def show(self, counts: Counts, to_do: tuple[int, int] | None = None) -> None:
-        """Moves the bar on."""
-        total = to_do or self._census.of(counts)
-        self._progress.update(
-            self._task,
-            completed=counts.done,
-            total=max(total[0], counts.done) if total else None,
-            detail=_detail(counts, total, time.monotonic() - self._started),
-        )
-
-
 class Lines:
     """A plain line every few seconds, where there is no terminal."""
 
@@ -152,10 +102,13 @@ class Lines:
         now, total = time.monotonic(), to_do or self._census.of(counts)
         if now - self._last >= LINE_SECONDS:
             self._last = now
-            self._write(f"{_detail(counts, total, now - self._started)}\n")
+            self._write(f"{detail(counts, total, now - self._started)}\n")
 
 
-def _detail(counts: Counts, total: tuple[int, int] | None, seconds: float) -> str:
+def detail(counts: Counts, total: tuple[int, int] | None, seconds: float) -> str:
+    """Files, bytes and rate, of `total` files and bytes if that is known."""
+    from rich.filesize import decimal  # noqa: PLC0415 - the daemon is loaded without it
+
     files, size = (f"/{total[0]:,}", f"/{decimal(total[1])}") if total else ("", "")
     rate = decimal(int(counts.bytes / seconds)) if seconds > 0 else "0 bytes"
     return f"{counts.done:,}{files} files  {decimal(counts.bytes)}{size}  {rate}/s"

@@ -29,7 +29,7 @@ from watcher.overview import Overview
 from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.processor import settle
-from watcher.progress import Bar, Census, Display, Lines, Nothing
+from watcher.progress import Census, Display, Lines, Nothing
 from watcher.published import Published
 from watcher.scans import ScanLog
 from watcher.service import Service, Tokens
@@ -273,4 +273,8 @@ def _ways(
 
 def _display(shares: tuple[Share, ...]) -> Display:
     census = Census(shares)
-    return Bar(census) if sys.stderr.isatty() else Lines(census)
+    if not sys.stderr.isatty():
+        return Lines(census)
+    from watcher.bar import Bar  # noqa: PLC0415 - the daemon draws nothing
+
+    return Bar(census)

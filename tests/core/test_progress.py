@@ -9,7 +9,8 @@ import pytest
 
 from tests.core.factories import PATIENCE, a_share
 from watcher import progress
-from watcher.progress import Bar, Census, Lines, Nothing
+from watcher.bar import Bar
+from watcher.progress import Census, Lines, Nothing
 from watcher.tally import Counts
 
 DONE = Counts(uploaded=1, bytes=1000)
