@@ -4,7 +4,7 @@ import pytest
 
 from tests.inspection.samples import opened
 from watcher.inspection import source
-from watcher.inspection.source import MAX_READ, Damaged, EndMissing, Source
+from watcher.inspection.source import CHUNK, MAX_READ, Damaged, EndMissing, Source
 
 
 def test_what_is_there_is_read_and_what_is_not_is_said() -> None:
@@ -23,12 +23,24 @@ def test_what_is_appended_later_is_not_seen() -> None:
 
 
 def test_a_file_that_shrank_ends_where_it_ends() -> None:
-    with opened(b"0123456789") as fd:
-        file = Source(fd, 10)
-        os.ftruncate(fd, 4)
-        assert file.read_some(0, 10) == b"0123"
+    with opened(bytes(CHUNK) + b"0123456789") as fd:
+        file = Source(fd, CHUNK + 10)
+        os.ftruncate(fd, CHUNK + 4)
+        assert file.read_some(CHUNK, 10) == b"0123"
         with pytest.raises(EndMissing):
-            file.read(0, 10)
+            file.read(CHUNK, 10)
+        os.ftruncate(fd, 2)
+        assert Source(fd, CHUNK + 10).head == b"\0\0"
+
+
+def test_what_is_read_is_shown_once() -> None:
+    data = bytes(range(256)) * 1024
+    seen: list[tuple[int, bytes]] = []
+    with opened(data) as fd:
+        file = Source(fd, len(data), lambda offset, piece: seen.append((offset, piece)))
+        assert file.read(5, 10) == data[5:15]
+        assert file.read(CHUNK - 5, 10) == data[CHUNK - 5 : CHUNK + 5]
+    assert seen == [(0, data[:CHUNK]), (CHUNK - 5, data[CHUNK - 5 : CHUNK + 5])]
 
 
 def test_no_read_is_longer_than_the_bound() -> None:

@@ -42,7 +42,7 @@ def inspect(fd: int, size: int, seen: Seen = lambda _, __: None) -> Verdict:
     it holds.
     """
     source = Source(fd, size, seen)
-    head = source.read_some(0, HEAD)
+    head = source.head[:HEAD]
     form = format_of(head)
     if form is None:
         if not any(head):

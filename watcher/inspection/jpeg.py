@@ -85,7 +85,7 @@ class _Window:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._start = 0
-        self._data = b""
+        self._data = source.head
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes (at most `CHUNK`) from `offset`, or `EndMissing`."""
@@ -97,13 +97,15 @@ class _Window:
                 raise EndMissing(f"it ends at byte {self._source.size:,}, inside its header")
         return self._data[at : at + length]
 
-    def find(self, pattern: re.Pattern[bytes], offset: int) -> int | None:
-        """Where the next match of a two-byte `pattern` starts, from `offset` on."""
+    def find(self, pattern: re.Pattern[bytes], offset: int) -> tuple[int, int] | None:
+        """The next match of a two-byte `pattern` from `offset` on: its second byte, and where that
+        stands."""
         if not self._start <= offset < self._start + len(self._data):
             self._move(offset)
         while len(self._data) >= 2:
             if match := pattern.search(self._data, offset - self._start):
-                return self._start + match.start()
+                last = match.end() - 1
+                return self._data[last], self._start + last
             # The last byte is looked at again: it may be the first of the two.
             offset = self._start + len(self._data) - 1
             self._move(offset)
@@ -152,12 +154,13 @@ class _Walk:
         What lies before it is the scan, padding (which the standard allows) or stray bytes (which
         every decoder skips).
         """
-        at = self._window.find(self._pattern if self._in_scan else _ANY, self.at)
-        if at is None:
+        found = self._window.find(self._pattern if self._in_scan else _ANY, self.at)
+        if found is None:
             what = "the end of the picture" if self._in_scan else "the picture"
             raise EndMissing(f"{what} is missing at byte {self._source.size:,}")
-        self.at = at + 2
-        return self._window.read(at, 2)[1]
+        marker, at = found
+        self.at = at + 1
+        return marker
 
     def _take(self, marker: int) -> None:
         """Reads a segment as far as it matters, and goes behind it."""
@@ -185,10 +188,10 @@ class _Walk:
     def _skip(self, marker: int) -> None:
         """A length of 0 or 1 counts as 2, as decoders have it."""
         length = max(2, self._length())
-        start = self.at + 6
-        may_be_index = marker == _APP2 and self.index is None and length > 6
-        if may_be_index and self._window.read(start - 4, 4) == b"MPF\0":
-            self.index = index_in(self._window.read(start, length - 6), start)
+        if marker == _APP2 and self.index is None and length > 6:
+            start = self.at + 6
+            if self._window.read(start - 4, 4) == b"MPF\0":
+                self.index = index_in(self._window.read(start, length - 6), start)
         self.at += length
 
     def _length(self) -> int:

@@ -6,6 +6,7 @@ table must have. What it only warns of is not looked at.
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from watcher.inspection.source import Damaged
@@ -90,8 +91,12 @@ def huffman_in(data: bytes) -> dict[int, bool]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _is_code(counts: bytes) -> bool:
-    """True if there can be a code with so many words of 1, 2, ... bits, none of them all ones."""
+    """True if there can be a code with so many words of 1, 2, ... bits, none of them all ones.
+
+    (Most cameras have the same four, those of annex K.)
+    """
     code = 0
     for bits, count in enumerate(counts, 1):
         code = 2 * code + count

@@ -34,6 +34,7 @@ class Source:
 
     `size` is the file's length as `fstat` told it when it was opened: what is appended later is not
     seen, and the caller compares times and size at the end. All that is read is shown to `seen`.
+    `head` is its first `CHUNK`, read at once: a small file as a whole.
     """
 
     def __init__(self, fd: int, size: int, seen: Seen = lambda _, __: None) -> None:
@@ -41,6 +42,7 @@ class Source:
         self.size = size
         self._seen = seen
         self._budget = MAX_SCANNED
+        self.head = self._read(0, min(CHUNK, size))
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes (at most `MAX_READ`) from `offset`; raises `EndMissing` if the
@@ -58,6 +60,11 @@ class Source:
         self._budget -= wanted
         if self._budget < 0:
             raise Damaged(f"its end is not within the first {MAX_SCANNED >> 30} GiB")
+        if offset + wanted <= len(self.head):
+            return self.head[offset : offset + wanted]
+        return self._read(offset, wanted)
+
+    def _read(self, offset: int, wanted: int) -> bytes:
         pieces = []
         while wanted:
             piece = os.pread(self._fd, wanted, offset)
