@@ -99,15 +99,18 @@ class Connection:
         """
         length, pieces = (len(body), (body,)) if isinstance(body, bytes) else (body.length, body)
         deadline = self._clock() + self._timeout + length / self._slowest
-        sized = {"Content-Length": str(length)} if length else {}
         try:
             where = _parsed(url)
             path = where.raw_path
             target = path + b"?" + urlencode(query).encode("ascii") if query else path
+            all_headers = {"Host": where.netloc.decode("ascii"), **self._headers, **headers}
+            if length or method == "POST":
+                all_headers["Content-Length"] = str(length)
             request = httpx.Request(
                 method,
                 where,
-                headers={**self._headers, **headers, **sized},
+                headers=all_headers,
+                stream=_NO_STREAM,
                 extensions={"deadline": deadline, "body": pieces, "target": target},
             )
             response = self._transport.handle_request(request)
@@ -129,6 +132,10 @@ class Connection:
 
 _parsed = lru_cache(maxsize=16)(httpx.URL)
 """The few addresses that are asked again and again; to parse one costs 30 microseconds."""
+
+_NO_STREAM = httpx.ByteStream(b"")
+"""Told that there is one, httpx does not work the headers out again, which takes 10 microseconds;
+what is sent goes with the request's extensions."""
 
 
 def _read(response: httpx.Response) -> Answer:
