@@ -192,7 +192,7 @@ class Journey:
         if (known := candidate.hashed) is not None and known.stamp == file.stamp:
             return known  # an earlier attempt got this far and the file is still the same
         candidate.hashed = None
-        with candidate.share.readers(file.stamp.size) as place, reading():
+        with candidate.share.readers(file.stamp.size) as place, reading:
             if not place:
                 return Held()  # the share hangs: another worker has this one's place
             digest = Digest(file.fd, file.stamp.size, candidate.on_read)

@@ -46,7 +46,7 @@ def configure(
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
     )
     _silence_libraries()
-    logger: FilteringBoundLogger = structlog.get_logger()
+    logger: FilteringBoundLogger = structlog.get_logger().bind()  # made now, not at each event
     return logger
 
 

@@ -34,21 +34,21 @@ class OpenFile:
     @classmethod
     def of(cls, fd: int, name: str, recorded: str | ForeignRecord | None) -> Self:
         """What the open regular file `fd` is now."""
-        with reading():
+        with reading:
             status = os.fstat(fd)
             return cls(fd, name, stamp_of(status), status.st_mode, writers(fd), recorded)
 
     @property
     def unchanged(self) -> bool:
         """Whether nobody has written to it since it was opened."""
-        with reading():
+        with reading:
             return stamp_of(os.fstat(self.fd)) == self.stamp
 
     @property
     def has_hole(self) -> bool:
         """Whether a part of it was never written, as in a copy that reserved its space first."""
         # An empty file has no byte to ask about: lseek(2) would say ENXIO.
-        with reading():
+        with reading:
             return 0 < self.stamp.size > os.lseek(self.fd, 0, os.SEEK_HOLE)
 
 

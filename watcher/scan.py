@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from watcher.errors import FileUnreadable, ShareTrouble
 from watcher.record import State, state_of
 from watcher.share import Share
-from watcher.tree import PATH_MAX, NotThere, translated
+from watcher.tree import PATH_MAX, NotThere, Translated
 
 SLICE = 20_000
 """Files of one folder that are held at a time, some 5 MB."""
@@ -97,7 +97,7 @@ def scan(
     while folders:
         folder = folders.pop()
         try:
-            with share.tree.folder(folder) as fd, translated(folder):
+            with share.tree.folder(folder) as fd, Translated(folder):
                 status = os.fstat(fd)
                 inside = visitor.enter(folder, fd, status)
             if inside is None:
@@ -123,7 +123,7 @@ def walk(share: Share, enter: Callable[[str, int, os.stat_result], None]) -> Non
         folder = folders.pop()
         prefix, below = f"{folder}/" if folder else "", list[str]()
         try:
-            with share.tree.folder(folder) as fd, translated(folder):
+            with share.tree.folder(folder) as fd, Translated(folder):
                 enter(folder, fd, os.fstat(fd))
                 with os.scandir(fd) as entries:
                     below += [
@@ -159,7 +159,7 @@ def _names(share: Share, folder: str, after: str, below_it: list[str]) -> list[s
     ignores = share.ignores
 
     def candidates() -> Iterator[str]:
-        with translated(folder), os.scandir(fd) as entries:
+        with Translated(folder), os.scandir(fd) as entries:
             for entry in entries:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
@@ -179,7 +179,7 @@ def _with_state(share: Share, folder: str, names: list[str]) -> list[Found]:
     found = []
     with share.tree.folder(folder) as images, share.records(folder, images) as records:
         for name in names:
-            with translated(name):
+            with Translated(name):
                 try:
                     image = os.stat(name, dir_fd=images, follow_symlinks=False)
                 except FileNotFoundError:

@@ -217,7 +217,7 @@ class FileBody:
         return content
 
     def _read(self, start: int, end: int) -> bytes:
-        with reading():
+        with reading:
             data = os.pread(self._fd, min(READ, end - start), start)
         if not data:
             raise FileShrank

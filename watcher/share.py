@@ -53,8 +53,9 @@ class Share:
         """Entered to read a whole file of `size` bytes; gives whether the thread may go on."""
         return self.large_reads if size >= LARGE else nullcontext(enter_result=True)
 
-    @contextmanager
-    def records(self, relative: str, images: int, *, create: bool = False) -> Iterator[int | None]:
+    def records(
+        self, relative: str, images: int, *, create: bool = False
+    ) -> AbstractContextManager[int | None]:
         """The open folder that holds the records of the images in `relative`; None if a mirror has
         nothing of that folder yet, unless it is to `create` it.
 
@@ -62,20 +63,23 @@ class Share:
         walked to. Whatever is wrong with a mirror is `RecordUnwritable`.
         """
         if self.mirror is None:
-            yield images
-            return
-        mirror = Tree(self.mirror, missing=RecordUnwritable)
+            return nullcontext(images)
+        return self._in_mirror(self.mirror, relative, create=create)
+
+    @contextmanager
+    def _in_mirror(self, mirror: str, relative: str, *, create: bool) -> Iterator[int | None]:
+        tree = Tree(mirror, missing=RecordUnwritable)
         try:
-            folder = mirror.open_folder(relative, create=create)
+            folder = tree.open_folder(relative, create=create)
         except NotThere as error:
             if create:
                 raise RecordUnwritable(
-                    f"cannot make the folder {relative!a} in {self.mirror}: something else is there"
+                    f"cannot make the folder {relative!a} in {mirror}: something else is there"
                 ) from error
             yield None
             return
         except (FileUnreadable, ShareGone) as error:
-            raise RecordUnwritable(f"{self.mirror}: {error}") from error
+            raise RecordUnwritable(f"{mirror}: {error}") from error
         try:
             yield folder
         finally:

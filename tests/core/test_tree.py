@@ -22,6 +22,7 @@ from tests.core.factories import (
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
 from watcher.tree import (
     NotThere,
+    Translated,
     Tree,
     look,
     open_regular,
@@ -29,7 +30,6 @@ from watcher.tree import (
     rename_to_free,
     split,
     stamp_of,
-    translated,
 )
 
 
@@ -213,10 +213,10 @@ def test_a_share_that_must_be_a_mount_is_gone_when_it_is_none(root: Path) -> Non
 def test_what_the_file_system_says_is_the_files_fault_or_the_shares(
     code: int, meaning: type[Exception]
 ) -> None:
-    with pytest.raises(meaning), translated("x.jpg"):
+    with pytest.raises(meaning), Translated("x.jpg"):
         raise OSError(code, os.strerror(code))
     if meaning is not NotThere:
-        with pytest.raises(meaning), reading():
+        with pytest.raises(meaning), reading:
             raise OSError(code, os.strerror(code))
 
 

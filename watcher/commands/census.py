@@ -27,7 +27,7 @@ from watcher.ignores import IMAGE
 from watcher.record import NOTE, State
 from watcher.scan import Unreadable, scan
 from watcher.share import Share
-from watcher.tree import PATH_MAX, NotThere, look, split, translated
+from watcher.tree import PATH_MAX, NotThere, Translated, look, split
 
 NEWEST = 10
 """So many rejections are kept with their reason."""
@@ -195,7 +195,7 @@ class Stocktaking:
                 self.stock.left_out += 1
                 continue
             try:
-                with self._share.tree.folder(folder) as fd, translated(folder):
+                with self._share.tree.folder(folder) as fd, Translated(folder):
                     if os.fstat(fd).st_dev == device:
                         folders += self._ignored_in(folder, fd)
                     else:

@@ -14,7 +14,7 @@ from watcher.errors import FileUnreadable
 from watcher.record import NOTE, SIDECAR
 from watcher.scan import Found, scan
 from watcher.share import Share
-from watcher.tree import PATH_MAX, NotThere, split, translated
+from watcher.tree import PATH_MAX, NotThere, Translated, split
 
 Kind = Literal["file", "folder", "link", "special", "nothing"]
 
@@ -162,7 +162,7 @@ class Examination:
             block.note("claims", claim(name, records))
         else:
             block.note("written", whose_note(name, records))
-        with translated(name):
+        with Translated(name):
             try:
                 image = os.stat(name, dir_fd=images, follow_symlinks=False)
             except FileNotFoundError:
@@ -180,7 +180,7 @@ def kind_of(share: Share, path: str) -> Kind:
         return "folder"
     folder, name = split(path)
     try:
-        with share.tree.folder(folder) as above, translated(name):
+        with share.tree.folder(folder) as above, Translated(name):
             mode = os.stat(name, dir_fd=above, follow_symlinks=False).st_mode
     except NotThere:
         return "nothing"

@@ -36,7 +36,7 @@ def why_without_note(
         return "Another file has the name of its sidecar, and no note can stand beside it."
     fd = open_regular(name, images)
     try:
-        with reading():
+        with reading:
             verdict = inspect(fd, size)
     finally:
         os.close(fd)
@@ -50,7 +50,7 @@ def _note(name: str, records: int) -> bytes | None:
     try:
         fd = open_regular(name + NOTE, records)
         try:
-            with reading():
+            with reading:
                 return os.read(fd, _NOTE_BYTES)
         finally:
             os.close(fd)

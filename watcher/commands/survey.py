@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from watcher.errors import FileUnreadable
 from watcher.mounts import is_announced
 from watcher.share import Share
-from watcher.tree import NotThere, open_regular, translated
+from watcher.tree import NotThere, Translated, open_regular
 
 MAX_FOLDERS = 2_000_000
 """Folders after which counting stops: more than any kernel's limit of watches."""
@@ -53,7 +53,7 @@ class _Surveyor:
         while waiting and seen.whole:
             folder = waiting.popleft()
             try:
-                with self._share.tree.folder(folder) as fd, translated(folder):
+                with self._share.tree.folder(folder) as fd, Translated(folder):
                     self._devise(folder, fd)
                     below, images = self._listed(folder, fd)
                     self._open_some(folder, fd, images)

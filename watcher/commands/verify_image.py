@@ -59,7 +59,7 @@ def hashed(share: Share, image: Recorded, told: Callable[[int], object]) -> str 
     with share.tree.folder(folder) as images:
         fd = open_regular(name, images)
     try:
-        with reading():
+        with reading:
             sha256 = Digest(fd, image.stamp.size, told).finish()
             return sha256 if stamp_of(os.fstat(fd)) == image.stamp else None
     finally:

@@ -12,7 +12,7 @@ from watcher.record import LEFT_OVER, NOTE, SIDECAR, claim_beside, note_of
 from watcher.scan import Found, Unreadable, scan
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
-from watcher.tree import NotThere, is_free, translated
+from watcher.tree import NotThere, Translated, is_free
 
 LEFT_SECONDS = 60.0
 """A temporary file that is older is on no way to anywhere."""
@@ -62,7 +62,7 @@ class Walk:
             pass  # no images are there, and what cannot be read there was told by the images
 
     def _looks_unmounted(self) -> bool:
-        with self._share.tree.folder("") as fd, translated(""), os.scandir(fd) as entries:
+        with self._share.tree.folder("") as fd, Translated(""), os.scandir(fd) as entries:
             return next(entries, None) is None
 
     def _look_beside(self, folder: str, fd: int) -> None:
@@ -78,7 +78,7 @@ class Walk:
 
     def _look_through(self, folder: str, *, records: int, images: int | None) -> None:
         prefix = f"{folder}/" if folder else ""
-        with translated(folder), os.scandir(records) as entries:
+        with Translated(folder), os.scandir(records) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith((SIDECAR, NOTE)):
