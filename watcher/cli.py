@@ -17,7 +17,7 @@ import click
 
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
-from watcher.lean import without
+from watcher.lean import loading_without
 
 if TYPE_CHECKING:
     from watcher.settings import Settings
@@ -83,7 +83,7 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
-    with without("rich", "pygments"):  # httpx and structlog would load them, which takes 60 ms
+    with loading_without("rich", "pygments"):  # httpx and structlog would take 60 ms for them
         from watcher.published import Published  # noqa: PLC0415 - as above
         from watcher.wiring import build  # noqa: PLC0415 - as above
     daemon = build(

@@ -24,8 +24,6 @@ PUBLISH_SECONDS = 2.0
 _STARTING_SECONDS = 1.0
 """How long a lock is waited for that somebody holds who only looks whether a daemon runs."""
 
-_SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)
-
 
 class Published:
     """The two files in one state directory. `publish` is for the one that holds the lock."""
@@ -91,7 +89,7 @@ class Published:
         try:
             with open(self._file, "rb") as file:
                 # Not `validate_json`, which refuses names that are not UTF-8.
-                return _SNAPSHOT.validate_python(json.load(file))
+                return TypeAdapter(Snapshot).validate_python(json.load(file))
         except (FileNotFoundError, ValueError):  # of another version, perhaps
             return None
         except OSError as error:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from watcher.lean import without
+from watcher.lean import loading_without
 
 
 def modules_after(code: str) -> set[str]:
@@ -13,7 +13,11 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_what_is_hidden_is_not_loaded_and_can_be_loaded_afterwards() -> None:
-    hidden = "from watcher.lean import without\nwith without('rich', 'pygments'):\n    import httpx"
+    hidden = (
+        "from watcher.lean import loading_without\n"
+        "with loading_without('rich', 'pygments'):\n"
+        "    import httpx"
+    )
     assert not {"rich", "pygments"} & modules_after(hidden)
     assert {"rich.console", "httpx"} <= modules_after(f"{hidden}\nimport rich.console")
 
@@ -21,7 +25,7 @@ def test_what_is_hidden_is_not_loaded_and_can_be_loaded_afterwards() -> None:
 def test_what_is_loaded_already_stays() -> None:
     import rich  # noqa: PLC0415 - it is to be loaded already
 
-    with without("rich", "no_such_package"):
+    with loading_without("rich", "no_such_package"):
         assert sys.modules["rich"] is rich
     assert sys.modules["rich"] is rich
     assert "no_such_package" not in sys.modules
@@ -29,8 +33,8 @@ def test_what_is_loaded_already_stays() -> None:
 
 def test_the_daemon_is_loaded_without_what_draws() -> None:
     loaded = modules_after(
-        "from watcher.lean import without\n"
-        "with without('rich', 'pygments'):\n"
+        "from watcher.lean import loading_without\n"
+        "with loading_without('rich', 'pygments'):\n"
         "    import watcher.wiring\n"
     )
     assert not {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"} & loaded
