@@ -1,4 +1,4 @@
-"""All threads share one processor."""
+"""All threads share one processor and take turns in peace."""
 
 import os
 import threading
@@ -25,6 +25,19 @@ def in_a_thread(work: Callable[[], T]) -> T:
 
 def where() -> set[int]:
     return os.sched_getaffinity(0)
+
+
+def how() -> int:
+    return os.sched_getscheduler(0)
+
+
+def test_no_thread_is_interrupted_because_another_wakes() -> None:
+    def work() -> tuple[int, int]:
+        settle()
+        return how(), in_a_thread(how)
+
+    assert in_a_thread(work) == (os.SCHED_BATCH, os.SCHED_BATCH)
+    assert how() == os.SCHED_OTHER
 
 
 def test_a_thread_and_those_that_it_starts_stay_on_one() -> None:

@@ -40,6 +40,13 @@ def test_a_wrong_configuration_is_not_tried_again() -> None:
     assert of_service(SERVICE)["RestartPreventExitStatus"] == [str(CONFIGURATION)]
 
 
+def test_the_service_settles_the_daemon_where_its_sandbox_lets_it_not_do_so_itself() -> None:
+    """See `watcher.processor`."""
+    service = of_service(SERVICE)
+    assert "@resources" in service["SystemCallFilter"][-1]
+    assert (service["AllowedCPUs"], service["CPUSchedulingPolicy"]) == (["0"], ["batch"])
+
+
 def test_the_token_is_for_the_daemon_alone() -> None:
     for name in (SERVICE, VERIFY):
         service = of_service(name)
