@@ -6,10 +6,10 @@ waits at the door when it is full, and an event that finds no room tells its sha
 
 import heapq
 import threading
-from collections import deque
 from collections.abc import Callable
 
 from watcher.candidate import Candidate, Priority
+from watcher.ready import KeptBack, Ready
 from watcher.share import Share
 
 CAPACITY = 10_000
@@ -18,13 +18,16 @@ about half a kilobyte."""
 
 
 class Backlog:
-    """Thread-safe; one lock guards all of it. `clock` gives steady seconds.
+    """Thread-safe; one lock guards all of it. `clock` gives steady seconds; at most `at_once`
+    candidates of one share are handed out at the same time.
 
     Candidates whose time has not come are moved on by one thread, `keep_time`: 32 idle workers
     that all woke for each due time would cost more than the work.
     """
 
-    def __init__(self, *, clock: Callable[[], float], capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], capacity: int = CAPACITY, at_once: int | None = None
+    ) -> None:
         self._clock = clock
         self._capacity = capacity
         self._lock = threading.Lock()
@@ -32,8 +35,8 @@ class Backlog:
         self._room = threading.Condition(self._lock)
         self._earlier = threading.Condition(self._lock)
         self._entries: dict[tuple[Share, str], Candidate] = {}
-        self._ready: tuple[deque[Candidate], ...] = tuple(deque() for _ in Priority)
-        self._held: dict[str, deque[Candidate]] = {}
+        self._ready = Ready(at_once)
+        self._kept_back = KeptBack()
         self._waiting: list[tuple[float, int, Candidate]] = []
         self._ticket = 0
         self._shut: set[Share] = set()
@@ -114,11 +117,8 @@ class Backlog:
                 self._remove(candidate)
             self._waiting = [entry for entry in self._waiting if not entry[2].dropped]
             heapq.heapify(self._waiting)
-            for queues in (self._ready, self._held.values()):
-                for queue in queues:
-                    kept = [candidate for candidate in queue if not candidate.dropped]
-                    queue.clear()
-                    queue.extend(kept)
+            self._ready.drop(share)
+            self._kept_back.drop(share)
 
     def reopen(self, share: Share) -> None:
         """The share answers again."""
@@ -153,19 +153,35 @@ class Backlog:
         """The most urgent candidate, waiting for one as long as it takes; None once closed."""
         with self._lock:
             while not self._closed:
-                for queue in () if self._paused else self._ready:
-                    if queue:
-                        candidate = queue.popleft()
-                        candidate.held, candidate.touched = True, None
-                        return candidate
+                candidate = None if self._paused else self._ready.take()
+                if candidate is not None:
+                    candidate.held, candidate.touched = True, None
+                    return candidate
                 self._something.wait()
             return None
+
+    def give_up(self, candidate: Candidate) -> None:
+        """The worker that has it was replaced: nothing waits for it, until it comes back."""
+        with self._lock:
+            if candidate.held and not candidate.alone:
+                candidate.alone = True
+                self._give_back(candidate)
+
+    def _let_go(self, candidate: Candidate) -> None:
+        if not candidate.alone:
+            self._give_back(candidate)
+        candidate.held = candidate.alone = False
+
+    def _give_back(self, candidate: Candidate) -> None:
+        if self._ready.give_back(candidate.share):
+            self._something.notify()
 
     def finish(self, candidate: Candidate) -> None:
         """The candidate came to its end; if something happened to it meanwhile, it begins anew."""
         with self._lock:
+            self._let_go(candidate)
             if candidate.touched is not None and candidate.share not in self._shut:
-                candidate.held, candidate.attempts = False, 0
+                candidate.attempts = 0
                 self._wait_until(candidate.touched, candidate)
                 return
             self._remove(candidate)
@@ -178,7 +194,7 @@ class Backlog:
     def later(self, candidate: Candidate, seconds: float) -> None:
         """Hand the candidate out again after `seconds`, or sooner if something happened to it."""
         with self._lock:
-            candidate.held = False
+            self._let_go(candidate)
             if candidate.share in self._shut:
                 self._remove(candidate)
                 return
@@ -198,39 +214,29 @@ class Backlog:
     def hold(self, candidate: Candidate, organization: str, *, failed: bool = False) -> None:
         """Keep the candidate back until `release`."""
         with self._lock:
-            candidate.held, candidate.due = False, None
+            self._let_go(candidate)
+            candidate.due = None
             if candidate.share in self._shut:
                 self._remove(candidate)
                 return
             candidate.attempts += failed
-            self._held.setdefault(organization, deque()).append(candidate)
+            self._kept_back.add(candidate, organization)
 
     def release(
         self, organization: str, at_most: int | None = None, *, probing: bool = False
     ) -> int:
-        """Hand out again `at_most` of those kept back, most urgent first; how many there were.
-
-        When `probing`, those that have failed least go first: what fails for its own sake must not
-        be the only one that tries.
-        """
+        """Hand out again `at_most` of those kept back (`KeptBack.take`); how many there were."""
         with self._lock:
-            held = self._held.pop(organization, None)
-            if not held:
-                return 0
-            # Sorting is stable: of equal urgency, whoever came first.
-            ordered = sorted(held, key=_fewest_failures if probing else _urgency)
-            count = len(ordered) if at_most is None else at_most
-            if ordered[count:]:
-                self._held[organization] = deque(ordered[count:])
-            for candidate in ordered[:count]:
+            candidates, count = self._kept_back.take(organization, at_most, probing=probing)
+            for candidate in candidates:
                 self._make_ready(candidate)
-            return len(ordered)
+            return count
 
     # Time, under the lock.
 
     def _make_ready(self, candidate: Candidate) -> None:
         candidate.due = None
-        self._ready[candidate.priority].append(candidate)
+        self._ready.add(candidate)
         self._something.notify()
 
     def _wait_until(self, due: float, candidate: Candidate) -> None:
@@ -273,7 +279,8 @@ class Backlog:
     @property
     def ready(self) -> bool:
         """Whether there is something to take."""
-        return any(self._ready)
+        with self._lock:
+            return bool(self._ready)
 
     def __len__(self) -> int:
         """Candidates in it, the ones that workers hold included."""
@@ -290,11 +297,3 @@ class Backlog:
             self._closed = True
             for everybody in (self._something, self._room, self._earlier):
                 everybody.notify_all()
-
-
-def _urgency(candidate: Candidate) -> Priority:
-    return candidate.priority
-
-
-def _fewest_failures(candidate: Candidate) -> tuple[int, Priority]:
-    return candidate.attempts, candidate.priority

@@ -109,7 +109,6 @@ class Hangs:
             if now - since >= self._file_seconds
         }
         for candidate in self._replace(stuck.__contains__):
-            candidate.alone = True
             self._log.warning(
                 "deferred",
                 share=candidate.share.root,
@@ -129,6 +128,7 @@ class Hangs:
         for thread, candidate in replaced:
             self._held.append((thread, candidate.share))
             candidate.share.large_reads.abandon(thread)
+            self._backlog.give_up(candidate)
             self._abandon(thread, candidate)
         return [candidate for _, candidate in replaced]
 

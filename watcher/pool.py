@@ -113,7 +113,6 @@ class Pool:
             me = threading.current_thread()
             while me in self._threads and (candidate := self._backlog.take()) is not None:
                 started, candidate.sent, candidate.read = time.perf_counter(), None, 0
-                candidate.alone = False
                 with self._lock:
                     self._busy[me] = candidate, started
                     self.turns += 1

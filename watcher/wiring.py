@@ -111,7 +111,7 @@ def _shift(
 ) -> Shift:
     connect = connections(settings, environ)
     settling = settling_of(settings, rehearsal=rehearsal)
-    backlog = Backlog(clock=time.monotonic)
+    backlog = Backlog(clock=time.monotonic, at_once=_of_one_share(settings))
     gates, places = Gates(backlog), Places(settings.upload.parallel)
     conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)
     scans = ScanLog(log, conditions)
@@ -269,6 +269,11 @@ def _ways(
             yield journey.rehearse if rehearsal else journey.take
 
     return way
+
+
+def _of_one_share(settings: Settings) -> int | None:
+    """How many workers the files of one share may have: where there are others, not all."""
+    return None if len(settings.share) == 1 else max(1, settings.workers.count * 3 // 4)
 
 
 def _display(shares: tuple[Share, ...]) -> Display:

@@ -1,6 +1,7 @@
 """The backlog against a model of it, and what only threads can show."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ PATHS = tuple((share, name) for share in SHARES for name in ("a.jpg", "b.jpg", "
 SECONDS = st.sampled_from([0.0, 1.0, 2.0, 5.0, 60.0])
 PRIORITIES = st.sampled_from([Priority.BACKLOG, Priority.RECHECK])
 CAPACITY = 2
+AT_ONCE = 2
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Entry:
     turn: int | None = None
     due: float | None = None
     held: Candidate | None = None
+    alone: bool = False
     touched: float | None = None
     attempts: int = 0
 
@@ -41,7 +44,7 @@ class BacklogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock(0)
-        self.backlog = Backlog(clock=self.clock, capacity=CAPACITY)
+        self.backlog = Backlog(clock=self.clock, capacity=CAPACITY, at_once=AT_ONCE)
         self.model: dict[tuple[Share, str], Entry] = {}
         self.turns = 0
         self.shut: set[Share] = set()
@@ -49,10 +52,11 @@ class BacklogMachine(RuleBasedStateMachine):
     # What the model knows
 
     def ready(self) -> list[tuple[Priority, int, tuple[Share, str]]]:
+        out = Counter(key[0] for key, e in self.model.items() if e.held and not e.alone)
         return sorted(
             (entry.priority, entry.turn, key)
             for key, entry in self.model.items()
-            if entry.turn is not None
+            if entry.turn is not None and out[key[0]] < AT_ONCE
         )
 
     def held(self) -> list[Entry]:
@@ -63,10 +67,10 @@ class BacklogMachine(RuleBasedStateMachine):
 
     def make_ready(self, entry: Entry) -> None:
         self.turns += 1
-        entry.turn, entry.due, entry.held = self.turns, None, None
+        entry.turn, entry.due, entry.held, entry.alone = self.turns, None, None, False
 
     def wait(self, entry: Entry, due: float) -> None:
-        entry.turn, entry.due, entry.held = None, due, None
+        entry.turn, entry.due, entry.held, entry.alone = None, due, None, False
 
     # What can happen
 
@@ -102,7 +106,8 @@ class BacklogMachine(RuleBasedStateMachine):
         waiting = [e for e in self.model.values() if e.due is not None]
         # (The order among those whose time has come at once is not promised.)
         due = {id(e) for e in waiting if e.due is not None and e.due <= self.clock.steady}
-        for candidate in [c for queue in self.backlog._ready for c in queue]:
+        entries = [entry for heap in self.backlog._ready._heaps.values() for entry in heap]
+        for _, _, candidate in sorted(entries):
             entry = self.model[candidate.share, candidate.path]
             if id(entry) in due:
                 self.make_ready(entry)
@@ -114,7 +119,7 @@ class BacklogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ready())
     @rule()
     def a_worker_takes_one(self) -> None:
-        assert any(self.backlog._ready), "else this would wait for ever"
+        assert self.backlog.ready, "else this would wait for ever"
         candidate = self.backlog.take()
         assert candidate is not None
         priority, _, key = self.ready()[0]
@@ -122,6 +127,14 @@ class BacklogMachine(RuleBasedStateMachine):
         entry = self.model[key]
         assert candidate.attempts == entry.attempts
         entry.turn, entry.held, entry.touched = None, candidate, None
+
+    @precondition(lambda self: self.held())
+    @rule(data=st.data())
+    def a_worker_is_replaced(self, data: st.DataObject) -> None:
+        entry = self.one_held(data)
+        assert entry.held
+        self.backlog.give_up(entry.held)
+        entry.alone = True
 
     @precondition(lambda self: self.held())
     @rule(data=st.data())
@@ -175,6 +188,15 @@ class BacklogMachine(RuleBasedStateMachine):
         assert not len(self.backlog)
 
     @invariant()
+    def it_knows_whether_one_can_be_taken(self) -> None:
+        assert self.backlog.ready == bool(self.ready())
+        waited_for = any(
+            entry.held and not entry.alone and key[0] not in self.shut
+            for key, entry in self.model.items()
+        )
+        assert self.backlog.under_way() == waited_for
+
+    @invariant()
     def there_is_one_entry_a_path_and_never_too_many(self) -> None:
         assert len(self.backlog) == len(self.model) <= 2 * CAPACITY
 
@@ -189,7 +211,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert promote(self.backlog) is None
         out = []
         for _ in self.model:
-            assert any(self.backlog._ready), "something was lost"
+            assert self.backlog.ready, "something was lost"
             candidate = self.backlog.take()
             assert candidate is not None
             out.append(candidate)
@@ -275,7 +297,7 @@ def test_one_that_failed_is_looked_at_soon_if_somebody_mends_it(
     clock.advance(3600)
     promote(backlog)
     assert len(backlog) == 1  # its old time has no effect any more
-    assert not any(backlog._ready)
+    assert not backlog.ready
 
 
 @pytest.mark.parametrize("end", ["finish", "later", "retry"])
@@ -334,7 +356,7 @@ def test_a_share_that_hangs_loses_what_waits_and_no_other_does(clock: Clock) -> 
     assert {(c.share, c.path) for c in left if c} == {
         (SHARES[1], name) for name in ("kept back.jpg", "waits.jpg", "ready.jpg")
     }
-    assert not any(backlog._ready)
+    assert not backlog.ready
 
 
 def test_nothing_is_taken_of_a_share_that_hangs_until_it_answers(backlog: Backlog) -> None:
@@ -397,7 +419,7 @@ def test_one_that_a_worker_has_of_a_share_that_hangs_is_dropped_when_given_back(
     assert not backlog.release("organization")
     clock.advance(1)
     assert promote(backlog) is None
-    assert not any(backlog._ready)
+    assert not backlog.ready
     assert backlog.put(SHARE, "a.jpg", Priority.BACKLOG, timeout=0)
 
 
@@ -583,6 +605,39 @@ def test_the_clock_thread_wakes_for_what_is_due_earlier() -> None:
     assert ended(worker)
     assert got == ["now.jpg"]
     backlog.close()
+
+
+@pytest.mark.parametrize("way", ["comes back", "is given up"])
+def test_a_share_leaves_workers_to_the_others(way: str) -> None:
+    backlog = Backlog(clock=Clock(), at_once=2)
+    one, other = SHARES
+    out = [a_candidate(backlog, one, f"{number}.jpg") for number in range(2)]
+    backlog.put(one, "2.jpg", Priority.BACKLOG, timeout=0)
+    backlog.put(other, "x.jpg", Priority.RECHECK, timeout=0)
+    assert taken(backlog) == "x.jpg"
+    assert not backlog.ready
+    got: list[str] = []
+    waiting = in_thread(lambda: got.append(taken(backlog)))
+    if way == "comes back":
+        backlog.finish(out[0])
+    else:
+        backlog.give_up(out[0])
+    assert ended(waiting)
+    assert got == ["2.jpg"]
+
+
+def test_a_file_that_comes_back_after_it_was_given_up_is_not_counted_twice() -> None:
+    backlog = Backlog(clock=Clock(0), at_once=1)
+    held = a_candidate(backlog, SHARE, "0.jpg")
+    backlog.give_up(held)
+    backlog.give_up(held)
+    backlog.later(held, 0)
+    backlog.give_up(held)  # too late: it has come back
+    promote(backlog)
+    backlog.put(SHARE, "1.jpg", Priority.BACKLOG, timeout=0)
+    assert taken(backlog) == "0.jpg"
+    assert not backlog.ready
+    assert backlog.under_way()
 
 
 def test_closing_lets_everybody_go_and_hands_out_nothing_more(backlog: Backlog) -> None:

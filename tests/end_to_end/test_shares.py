@@ -15,6 +15,7 @@ from tests.end_to_end.fuse_share import TAPED, FuseShare, needs_fuse
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation, Running
 from tests.end_to_end.test_once import check
+from watcher.published import Published
 
 NO_RESCAN = "rescan_seconds = 86400"
 OTHER = "other.jpg"
@@ -321,6 +322,32 @@ def test_one_run_ends_though_a_file_cannot_be_read_and_says_so(
         finally:
             taped.chmod(0o644)  # before that Linux does not let it end
         assert run.process.wait(PATIENCE) == 1
+
+
+@needs_fuse
+def test_a_share_that_gives_nothing_out_leaves_workers_to_the_others(
+    installed: Installation,
+) -> None:
+    other = second_share(installed, more="[workers]\ncount = 4")
+    behind = installed.folder / "behind"
+    behind.mkdir()
+    taped = [behind / f"{number}.jpg" for number in range(6)]
+    for number, path in enumerate(taped):
+        path.write_bytes(picture(number))
+        path.chmod(TAPED | 0o644)
+    published = Published(str(installed.folder / "state"))
+    with FuseShare(installed.share, behind), installed.daemon() as daemon:
+        try:
+            daemon.wait_until(
+                lambda: (now := published.read()) and len(now.flights) == 3, "three are held"
+            )
+            (other / OTHER).write_bytes(picture(9))
+            daemon.wait_for("uploaded", path=OTHER)
+        finally:
+            for path in taped:
+                path.chmod(0o644)
+        for path in taped:
+            daemon.wait_for("uploaded", path=path.name)
 
 
 @needs_fuse
