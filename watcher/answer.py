@@ -1,7 +1,8 @@
 """One answer of HTTP/1.1, out of the bytes as they come, by httptools (the parser of Node.js).
 
-It reads as liberally as is safe: an answer that says its length in two ways counts, lines may end
-without a carriage return. What comes behind an answer is never taken for the next one.
+It reads as liberally as is safe, because an oddity that some proxy has in each answer would hold up
+all images: length and chunks at once, folded headers, lines without a carriage return. What comes
+behind an answer is never taken for the next one.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,10 @@ class AnswerReader:
         self._bodiless = bodiless
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []

@@ -120,6 +120,8 @@ def test_a_damaged_answer_is_read_or_refused(at: int, byte: int, cuts: list[int]
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\n",
         b"HTTP/1.1 200 OK\r\nX:\r\nY: \xe9\t\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: folded,\r\n  as it was\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: \x01\x7f\r\nContent-Length: 2\r\n\r\n",
     ],
 )
 def test_other_forms_are_read(head: bytes) -> None:
@@ -127,9 +129,9 @@ def test_other_forms_are_read(head: bytes) -> None:
     assert (received.status, received.body, received.whole, leaves) == (200, b"ok", True, True)
 
 
-def test_of_two_lengths_the_chunks_count() -> None:
+def test_of_two_lengths_the_chunks_count_spaces_behind_them_or_not() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert read(head + b"2\r\nok\r\n0\r\n\r\n")[0].body == b"ok"
+    assert read(head + b"2  \r\nok\r\n0\r\n\r\n")[0].body == b"ok"
 
 
 @pytest.mark.parametrize("trailer", [b"", b"X: y\r\n"])
