@@ -1,8 +1,10 @@
 """The units say what the daemon needs, and systemd understands them."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,24 @@ def test_the_service_settles_the_daemon_where_its_sandbox_lets_it_not_do_so_itse
     """See `watcher.processor`."""
     service = of_service(SERVICE)
     assert "@resources" in service["SystemCallFilter"][-1]
-    assert (service["AllowedCPUs"], service["CPUSchedulingPolicy"]) == (["0"], ["batch"])
+    assert service["CPUSchedulingPolicy"] == ["batch"]
+    assert service["ExecStartPost"] == [
+        "-+/usr/bin/taskset --all-tasks --cpu-list --pid 0 $MAINPID"
+    ]
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is not installed")
+def test_what_settles_it_works_on_a_running_process() -> None:
+    """All but the privilege, which one's own process does not take."""
+    (line,) = of_service(SERVICE)["ExecStartPost"]
+    program, *options = line.removeprefix("-+").split()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        mine = [option.replace("$MAINPID", str(process.pid)) for option in options]
+        home = str(min(os.sched_getaffinity(0)))
+        mine[mine.index("0")] = home
+        subprocess.run([program, *mine], check=True, capture_output=True)
+        assert os.sched_getaffinity(process.pid) == {int(home)}
+        process.communicate(b"\n")
 
 
 def test_the_token_is_for_the_daemon_alone() -> None:
