@@ -33,6 +33,7 @@ FOREIGN = (
     httpx.InvalidURL,
     httpx.StreamError,
     httpx.CookieConflict,
+    UnicodeError,  # a header, a query or a name of other letters than they can have
 )
 """All that httpx raises; a test walks it and fails if one is missing."""
 
@@ -101,8 +102,7 @@ class Connection:
         deadline = self._clock() + self._timeout + length / self._slowest
         try:
             where = _parsed(url)
-            path = where.raw_path
-            target = path + b"?" + urlencode(query).encode("ascii") if query else path
+            asked = b"?" + urlencode(query).encode("ascii") if query else b""
             all_headers = {"Host": where.netloc.decode("ascii"), **self._headers, **headers}
             if length or method == "POST":
                 all_headers["Content-Length"] = str(length)
@@ -111,7 +111,7 @@ class Connection:
                 where,
                 headers=all_headers,
                 stream=_NO_STREAM,
-                extensions={"deadline": deadline, "body": pieces, "target": target},
+                extensions={"deadline": deadline, "body": pieces, "target": where.raw_path + asked},
             )
             response = self._transport.handle_request(request)
             try:
@@ -202,14 +202,15 @@ class WireTransport(httpx.BaseTransport):
     def _wire(self, url: httpx.URL) -> Wire:
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 80)
-        wire = self._wires.get((url.host, port))
+        host = url.raw_host.decode("ascii")  # `url.host` is for people; some have two ways back
+        wire = self._wires.get((host, port))
         if wire is None:
-            wire = self._wires[url.host, port] = Wire(
-                url.host,
+            wire = self._wires[host, port] = Wire(
+                host,
                 port,
                 ssl_context=self._trust() if secure else None,
                 silence=self._silence,
-                proxy=self._proxy_for(url.host) if secure else None,  # plain is for loopback alone
+                proxy=self._proxy_for(host) if secure else None,  # plain is for loopback alone
             )
         return wire
 
@@ -293,7 +294,7 @@ def _in_words(error: Exception) -> str:
             return "no answer within the time allowed"
         case httpx.ConnectError():
             return f"cannot connect: {error}"
-        case httpx.LocalProtocolError():
+        case httpx.LocalProtocolError() | UnicodeError():
             return "the request could not be sent"  # its text may show a header, and so a token
         case _:
             return f"the connection failed ({type(error).__name__}: {error})"

@@ -4,6 +4,7 @@ import gc
 import itertools
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import h11
@@ -118,6 +119,7 @@ def test_a_damaged_answer_is_read_or_refused(at: int, byte: int, cuts: list[int]
     [
         b"HTTP/1.1 200\r\nContent-Length:2\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\n",
+        b"\r\n\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX:\r\nY: \xe9\t\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: folded,\r\n  as it was\r\nContent-Length: 2\r\n\r\n",
@@ -125,8 +127,9 @@ def test_a_damaged_answer_is_read_or_refused(at: int, byte: int, cuts: list[int]
     ],
 )
 def test_other_forms_are_read(head: bytes) -> None:
-    received, leaves = read(head + b"ok")
-    assert (received.status, received.body, received.whole, leaves) == (200, b"ok", True, True)
+    for parts in ([head + b"ok"], in_pieces(head + b"ok", range(1000))):
+        received, leaves = read(*parts)
+        assert (received.status, received.body, received.whole, leaves) == (200, b"ok", True, True)
 
 
 def test_of_two_lengths_the_chunks_count_spaces_behind_them_or_not() -> None:
@@ -134,12 +137,69 @@ def test_of_two_lengths_the_chunks_count_spaces_behind_them_or_not() -> None:
     assert read(head + b"2  \r\nok\r\n0\r\n\r\n")[0].body == b"ok"
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        b"Content-Length: 2\r\nX: y\r\ncontent-length:2\r\n",
+        b"Content-Length: 2, 2\r\n",
+        b"X: y\nContent-Length: 2\nContent-Length: 2\n",
+    ],
+)
+def test_equal_lengths_are_one(lengths: bytes) -> None:
+    received, leaves = read(b"HTTP/1.1 201 Created\r\n" + lengths + b"\r\nok")
+    assert (received.status, received.body, leaves) == (201, b"ok", True)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        b"Content-Length: 2\r\nContent-Length: 3\r\n",
+        b"Content-Length: 2, 3\r\n",
+        b"Content-Length: 2,\r\n",
+        b"Content-Length: ,\r\n",
+        b"Content-Length: x\r\nContent-Length: x\r\n",
+        b"Content-Length: +2\r\nContent-Length: +2\r\n",
+    ],
+)
+def test_other_lengths_are_not(lengths: bytes) -> None:
+    with pytest.raises(BrokenAnswerError):
+        read(b"HTTP/1.1 201 Created\r\n" + lengths + b"\r\nok")
+
+
+def test_blanks_around_a_value_are_no_part_of_it() -> None:
+    received, _ = read(b"HTTP/1.1 204 x\r\nContent-Encoding: \t identity \t\r\n\r\n")
+    assert received.headers == ((b"content-encoding", b"identity"),)
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.0 100 x\r\n", b"HTTP/1.1 100 x\r\nConnection: close\r\n"]
+)
+def test_an_interim_answer_says_nothing_of_the_connection(interim: bytes) -> None:
+    received, leaves = read(interim + b"\r\n" + OK)
+    assert (received.status, received.body, leaves) == (200, b"ok", True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 104 x\r\nContent-Length: 2\r\n\r\nok" + OK,
+        b"HTTP/1.1 104 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n" + OK,
+        b"HTTP/1.1 000 x\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 099 x\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("bodiless", ["GET", "HEAD"])
+def test_what_comes_before_an_answer_is_no_part_of_it(answer: bytes, bodiless: str) -> None:
+    with pytest.raises(BrokenAnswerError):
+        read(answer, bodiless=bodiless == "HEAD")
+
+
 @pytest.mark.parametrize("trailer", [b"", b"X: y\r\n"])
 def test_trailers_are_passed_over(trailer: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     received, leaves = read(head + b"2;a=b\r\nok\r\n0\r\n" + trailer + b"\r\n")
     assert (received.body, leaves) == (b"ok", True)
-    assert received.headers == [(b"transfer-encoding", b"chunked")]
+    assert received.headers == ((b"transfer-encoding", b"chunked"),)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +209,10 @@ def test_trailers_are_passed_over(trailer: bytes) -> None:
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "goes on"),
         (b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n", "goes on"),
         (b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "is closed"),
+        (
+            b"HTTP/1.1 404 Not Found\r\nConnection: x, Close\r\nConnection: keep-alive\r\n\r\n",
+            "is closed",
+        ),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "is closed"),
     ],
 )
@@ -157,7 +221,7 @@ def test_the_answer_to_head_has_no_body_whatever_it_says(head: bytes, goes_on: s
     assert (received.status, received.body, leaves) == (404, b"", goes_on == "goes on")
 
 
-@pytest.mark.parametrize("behind", [b"x", b"HTT", OK, b"\x00", b"2\r\nno\r\n"])
+@pytest.mark.parametrize("behind", [b"x", b"HTT", OK, b"\x00", b"4", b"2a\r\n", b"2\r\nno\r\n"])
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
 @pytest.mark.parametrize("body", [b"", b"ok"])
 def test_what_comes_behind_it_is_not_taken_for_the_next(
@@ -209,13 +273,14 @@ def test_switching_to_another_protocol_is_no_answer() -> None:
         read(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
 
 
-def test_a_reader_that_has_read_is_freed_at_once() -> None:
+@pytest.mark.parametrize("part", [b"", OK[:9], OK[:-1], OK, OK + OK, b"HTTP/1.1 1 x\r\n\r\n"])
+def test_a_reader_is_freed_at_once_however_far_it_came(part: bytes) -> None:
     gc.disable()
     try:
         reader = AnswerReader(at_most=AT_MOST)
-        reader.feed(OK)
-        assert reader.received().body == b"ok"
-        gone = weakref.ref(reader)
+        with suppress(BrokenAnswerError):
+            reader.feed(part)
+        gone = weakref.ref(reader._parts)
         del reader
         assert gone() is None
     finally:

@@ -16,9 +16,18 @@ import httpx
 import pytest
 
 from tests.core.factories import PATIENCE, Clock, a_connection
-from watcher.connection import FOREIGN, MAX_ANSWER, MIN_BYTES_PER_SECOND, Connection, Trust
+from tests.core.talking import head_of, talking
+from watcher.connection import (
+    FOREIGN,
+    MAX_ANSWER,
+    MIN_BYTES_PER_SECOND,
+    Connection,
+    Trust,
+    WireTransport,
+)
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble, WatcherError
 from watcher.sandbox import Sandbox, faults
+from watcher.wire import Proxy
 
 SHORT = 0.3
 """Seconds after which a connection gives up, where the other side never comes to an end."""
@@ -354,12 +363,36 @@ def test_a_body_of_another_length_than_said_is_never_an_answer(
         assert health(connection, sandbox) == 200
 
 
-def test_an_error_about_a_header_does_not_show_it(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("bad", ["\r\nX: y", "\xe9", "\udcff", "\0"])
+def test_an_error_about_a_header_does_not_show_it(sandbox: Sandbox, bad: str) -> None:
     with a_connection() as connection, pytest.raises(ServiceTrouble) as caught:
         connection.exchange(
-            "GET", f"{sandbox.url}/health", headers={"Authorization": "Bearer SECRET\r\nX: y"}
+            "GET", f"{sandbox.url}/health", headers={"Authorization": f"Bearer SECRET{bad}"}
         )
     assert "SECRET" not in str(caught.value)
+    assert "could not be sent" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["müller.example", "xn--mller-kva.example"])
+def test_a_name_in_other_letters_is_asked_for_as_the_network_knows_it(name: str) -> None:
+    heads: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        heads.append(head_of(connection))
+        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    with talking(talk) as server:
+        transport = WireTransport(
+            trust=ssl.create_default_context,
+            silence=PATIENCE,
+            proxy_for=lambda _: Proxy("127.0.0.1", server.port),
+        )
+        with (
+            Connection(transport, timeout_seconds=PATIENCE, user_agent="x") as connection,
+            pytest.raises(ServiceTrouble, match="the proxy answered 502"),
+        ):
+            connection.exchange("GET", f"https://{name}/", headers={})
+    assert heads[0].startswith(b"CONNECT xn--mller-kva.example:443 HTTP/1.1\r\n")
 
 
 # TLS
