@@ -129,7 +129,7 @@ class AnswerReader:
         names = {name for name, _ in self._headers}
         values = b",".join(value for name, value in self._headers if name == b"connection")
         kept = {token.strip() for token in values.lower().split(b",")}
-        old = self._parser.get_http_version() == "1.0"
+        old = self._parser.get_http_version() < "1.1"
         self._says_its_end = not names.isdisjoint((b"content-length", b"transfer-encoding"))
         self._is_last = b"close" in kept or (old and b"keep-alive" not in kept)
         if self._bodiless:
@@ -192,6 +192,7 @@ def _parser(parts: _Parts) -> httptools.HttpResponseParser:
     parser = httptools.HttpResponseParser(parts)
     parser.set_dangerous_leniencies(
         lenient_headers=True,
+        lenient_version=True,
         lenient_chunked_length=True,
         lenient_optional_cr_before_lf=True,
         lenient_spaces_after_chunk_size=True,

@@ -118,6 +118,7 @@ def test_a_damaged_answer_is_read_or_refused(at: int, byte: int, cuts: list[int]
     "head",
     [
         b"HTTP/1.1 200\r\nContent-Length:2\r\n\r\n",
+        b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\n",
         b"\r\n\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX:\r\nY: \xe9\t\r\nContent-Length: 2\r\n\r\n",
