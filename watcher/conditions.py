@@ -38,7 +38,8 @@ REMEDIES: Mapping[Name, str] = {
     "and /media; one elsewhere needs systemd/examples/shares.conf.) Nothing is concluded from its "
     "absence.",
     "share_hung": "Look after the file server: it does not answer. The other shares go on; this "
-    "one goes on by itself when it answers again.",
+    "one goes on by itself when it answers again. If it is mounted anew instead: systemctl reload "
+    "autoretouch-watcher, for what was asked of the dead mount never comes back.",
     "sidecar_unwritable": "Make room, or give the daemon's user the right to write there (by SMB "
     "the mount has to belong to that user: uid=), or set `sidecars` to a folder elsewhere. If it "
     "is read-only for the systemd service alone: systemd/examples/shares.conf.",

@@ -325,6 +325,30 @@ def test_one_run_ends_though_a_file_cannot_be_read_and_says_so(
 
 
 @needs_fuse
+def test_another_mount_in_the_place_of_a_dead_one_is_taken_in_after_a_reload(
+    installed: Installation,
+) -> None:
+    """The calls on the dead one never return; no program can take them back."""
+    installed.configure(share=NO_RESCAN, more="[upload]\nmax_mbit_per_second = 24")
+    behind = installed.folder / "behind"
+    behind.mkdir()
+    asked = installed.service
+    with FuseShare(installed.share, behind) as server, installed.daemon() as daemon:
+        (behind / "large.tif").write_bytes(picture(1, "TIFF", (1600, 1600)))
+        assert asked.wait_for(lambda: asked.in_flight > 0 and asked.counters["HEAD /upload"] == 1)
+        server.hang()
+        raised = daemon.wait_for("condition_raised", condition="share_hung")
+        assert "systemctl reload autoretouch-watcher" in raised["remedy"]
+        subprocess.run(["umount", "-l", str(installed.share)], check=True)
+        with FuseShare(installed.share, behind):
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for("config_reloaded")
+            daemon.wait_for("condition_cleared", condition="share_hung")
+            daemon.wait_for("uploaded", path="large.tif")
+            assert (behind / "large.tif.sha256").exists()
+
+
+@needs_fuse
 def test_a_share_that_gives_nothing_out_leaves_workers_to_the_others(
     installed: Installation,
 ) -> None:
