@@ -40,6 +40,7 @@ def there(tmp_path: Path) -> Callable[[str, str], None]:
 def start(tmp_path: Path, there: Callable[[str, str], None]) -> Callable[..., Said]:
     """Starts a script of deploy/ as somebody who is root, if nothing else is said."""
     there("id", "echo 0")
+    there("python3", f'exec "{os.path.realpath(sys.executable)}" "$@"')  # PATH may have another
     for tool in ("systemctl", "systemd-sysusers", "setpriv"):
         there(tool, f"echo '{tool} was started' >&2; exit 99")
 
