@@ -51,7 +51,6 @@ class AnswerReader:
         self._head = bytearray()
         self._interim = 0
         self._status = 0
-        self._headers: Headers = ()
         self._parts = _Parts(at_most)
         self._parser = _parser(self._parts)
         self._behind_head = 0
@@ -88,7 +87,8 @@ class AnswerReader:
         """What there is of it."""
         body = self._parts.body
         whole = len(body) <= self._at_most
-        return Received(self._status, self._headers, bytes(body[: self._at_most]), whole)
+        headers = tuple(self._parts.headers)
+        return Received(self._status, headers, bytes(body[: self._at_most]), whole)
 
     # Head
 
@@ -117,7 +117,7 @@ class AnswerReader:
         if status < 100:
             raise BrokenAnswerError(f"this is no answer of HTTP: its status is {status}")
         if status >= 200:
-            self._status, self._headers = status, tuple(self._parts.headers)
+            self._status = status
             return
         self._interim += 1
         if self._interim > MAX_INTERIM:
@@ -126,8 +126,9 @@ class AnswerReader:
         self._parser = _parser(self._parts)
 
     def _begin_body(self, rest: bytes) -> None:
-        names = {name for name, _ in self._headers}
-        values = b",".join(value for name, value in self._headers if name == b"connection")
+        headers = self._parts.headers
+        names = {name for name, _ in headers}
+        values = b",".join(value for name, value in headers if name == b"connection")
         kept = {token.strip() for token in values.lower().split(b",")}
         old = self._parser.get_http_version() < "1.1"
         self._says_its_end = not names.isdisjoint((b"content-length", b"transfer-encoding"))

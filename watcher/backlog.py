@@ -113,9 +113,8 @@ class Backlog:
             self._shut.add(share)
             dropped = [c for c in self._entries.values() if c.share is share and not c.held]
             for candidate in dropped:
-                candidate.dropped = True
                 self._remove(candidate)
-            self._waiting = [entry for entry in self._waiting if not entry[2].dropped]
+            self._waiting = [entry for entry in self._waiting if entry[2].share is not share]
             heapq.heapify(self._waiting)
             self._ready.drop(share)
             self._kept_back.drop(share)

@@ -1,4 +1,4 @@
-"""How far `run --once` is, on a terminal."""
+"""How far it is, on a terminal."""
 
 import time
 from typing import Self
@@ -16,21 +16,27 @@ from watcher.progress import Census, detail
 from watcher.tally import Counts
 
 
+def progress_bar(*, disable: bool = False) -> Progress:
+    """To standard error: what is done, how much of it, each task's `detail`, and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+        disable=disable,
+    )
+
+
 class Bar:
-    """Files, bytes, rate and time left, on a terminal. The log's lines go above it."""
+    """Files, bytes, rate and time left of `run --once`. The log's lines go above it."""
 
     def __init__(self, census: Census) -> None:
         self._census = census
         self._started = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            redirect_stdout=False,
-        )
+        self._progress = progress_bar()
         self._task = self._progress.add_task("Files", total=None, detail="")
 
     def __enter__(self) -> Self:

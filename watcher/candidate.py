@@ -56,8 +56,6 @@ class Candidate:
     """A worker has it."""
     alone: bool = field(default=False, repr=False)
     """The worker that has it was replaced: nothing waits for it."""
-    dropped: bool = field(default=False, repr=False)
-    """The backlog has it no more."""
     touched: float | None = field(default=None, repr=False)
     """Something happened to the path while a worker had it: when to look again."""
     size: int = field(default=0, repr=False)

@@ -145,11 +145,11 @@ class Wire:
     def _tunnel(self, proxy: Proxy, deadline: float) -> None:
         """Asks the proxy to connect us (RFC 9110, 9.3.6). It sees the name of the host, no more."""
         host, port = self._address
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        headers = [(b"Host", target.encode("ascii"))]
+        target = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
+        headers = [(b"Host", target)]
         if proxy.authorization:
             headers.append((b"Proxy-Authorization", proxy.authorization.encode("latin-1")))
-        request = Request("CONNECT", headers[0][1], headers)
+        request = Request("CONNECT", target, headers)
         try:
             self._write(request.head(), deadline)
             status = self._receive(AnswerReader(at_most=0, bodiless=True), deadline).status

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from watcher.bar import progress_bar
 from watcher.commands.findings import amount
 from watcher.commands.locate import Location
 from watcher.commands.verify_findings import (
@@ -39,17 +38,8 @@ class Display:
         self._as_json = as_json
         self._started = self._said = self._shown = time.monotonic()
         self._total = _Total(places)
-        self._bar = Progress(
-            TextColumn("Verifying"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            redirect_stdout=False,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task("", total=None, detail="")
+        self._bar = progress_bar(disable=not sys.stderr.isatty())
+        self._task = self._bar.add_task("Verifying", total=None, detail="")
 
     def __enter__(self) -> Self:
         """Begins to show."""
