@@ -106,6 +106,14 @@ def recorded_hash(name: str, folder: int) -> str | None:
     return None if text is None else claimed_hash(text, name)
 
 
+def _has_sidecar(name: str, folder: int) -> bool:
+    """Whether a sidecar of ours is there, whole or torn. Raises like `recorded_hash`."""
+    text = _content(name + SIDECAR, folder, MAX_LINE)
+    if text is not None:
+        claimed_hash(text, name)
+    return text is not None
+
+
 def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
     """The hash that the sidecar of `name` claims, if it is whole, stamped with this time and older
     than the rename that gave the image another name: one written since is another image's. Raises
@@ -158,8 +166,8 @@ def write_sidecar(name: str, sha256: str, *, stamp: Stamp, mode: int, folder: in
     `FileExistsError` if something that is not ours is there or turned up just now.
     """
     remove_note(name, folder)  # first: a crash in between leaves no record, never two
-    recorded_hash(name, folder)  # raises if it is not ours to replace
-    _write(name + SIDECAR, sidecar_line(name, sha256), stamp=stamp, mode=mode, folder=folder)
+    line, ours = sidecar_line(name, sha256), _has_sidecar(name, folder)
+    _write(name + SIDECAR, line, over=ours, stamp=stamp, mode=mode, folder=folder)
 
 
 def write_note(
@@ -170,14 +178,15 @@ def write_note(
     A foreign sidecar stays: it is then the very reason. Raises like `write_sidecar`; a foreign
     file under the note's name raises `ForeignRecord`.
     """
-    if note_of(name, folder) == "foreign":
+    if (before := note_of(name, folder)) == "foreign":
         raise ForeignRecord(name + NOTE)
     remove_sidecar(name, folder)
-    note = (
+    told = (
         f"\nFile: {_for_people(name)}\n\n{text}\n\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
         "Mend or replace the image, or delete this note, and it is looked at again.\n"
     )
-    _write(name + NOTE, NOTE_TITLE + note.encode(), stamp=stamp, mode=mode, folder=folder)
+    content, over = NOTE_TITLE + told.encode(), before == "ours"
+    _write(name + NOTE, content, over=over, stamp=stamp, mode=mode, folder=folder)
 
 
 def _for_people(name: str) -> str:
@@ -211,7 +220,7 @@ def _is_our_note(text: bytes) -> bool:
 def remove_sidecar(name: str, folder: int) -> None:
     """Takes our sidecar away; a foreign file of that name stays."""
     with suppress(ForeignRecord):  # not ours: it stays
-        recorded_hash(name, folder)
+        _has_sidecar(name, folder)
         _remove(name + SIDECAR, folder)
 
 
@@ -222,8 +231,11 @@ def _remove(name: str, folder: int) -> None:
             os.unlink(each, dir_fd=folder)
 
 
-def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int) -> None:
-    """Puts a record in place whole or not at all.
+def _write(
+    target: str, content: bytes, *, over: bool, stamp: Stamp, mode: int, folder: int
+) -> None:
+    """Puts a record in place whole or not at all; `over` one of ours, if one was there. Otherwise
+    whatever turned up since raises `FileExistsError`.
 
     No fsync: after a power cut the file may be missing or empty, and either is found by its
     length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
@@ -232,10 +244,10 @@ def _write(target: str, content: bytes, *, stamp: Stamp, mode: int, folder: int)
         fd, temporary = _open_new(_temporary(target), folder)
         try:
             _fill(fd, content, stamp=stamp, mode=mode)
-            if _lstat(target, folder) is None:
-                rename_to_free(temporary, target, folder)
-            else:
+            if over:
                 os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                rename_to_free(temporary, target, folder)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
@@ -251,8 +263,7 @@ def _temporary(target: str) -> str:
 
 
 def _open_new(name: str, folder: int) -> tuple[int, str]:
-    """A new file of this name, or of one like it if something stands there that cannot be taken
-    away (a folder that somebody planted)."""
+    """A new file of this name, or of one like it if somebody planted a folder there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(name, flags, 0o600, dir_fd=folder), name

@@ -319,8 +319,7 @@ def test_what_turns_up_in_the_very_moment_of_writing_is_not_overwritten(
 
     def look_and_plant(name: str, folder: int) -> os.stat_result | None:
         found = look(name, folder)
-        # The second look at the sidecar's place, after the temporary file is there, is the last.
-        if name == NAME + SIDECAR and any(TEMPORARY.fullmatch(name) for name in desk.names):
+        if name == NAME + SIDECAR:
             desk.sidecar.write_bytes(b"planted")
         return found
 
@@ -513,7 +512,7 @@ def write_only_the_note(desk: Desk) -> None:
     desk.sidecar.touch()
     stamp = stamp_of(desk.image.stat())
     with opened_folder(desk.folder) as fd:
-        record._write(desk.note.name, NOTE_TITLE, stamp=stamp, mode=0o644, folder=fd)
+        record._write(desk.note.name, NOTE_TITLE, over=False, stamp=stamp, mode=0o644, folder=fd)
 
 
 def killed_in_the_middle(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
