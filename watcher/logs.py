@@ -53,7 +53,7 @@ def configure(
 def _silence_libraries() -> None:
     """What libraries have to tell reaches us as events and exceptions; as log lines it would be
     httpx's addresses and 360 MB of watchdog's warnings in one burst (measured)."""
-    for name in ("watchdog", "httpx", "httpcore"):
+    for name in ("watchdog", "httpx"):
         library = logging.getLogger(name)
         library.addHandler(logging.NullHandler())
         library.propagate = False

@@ -23,7 +23,7 @@ WHERE: tuple[tuple[str, str, str], ...] = (
         "_write.*|_receive|_in_time|_connected|wait.*|send_uncopied|connect|_opened|_has_something.*",
     ),
     ("sending: reading the file", r"watcher/service", "_whole|_read"),
-    ("httpx", r"/(httpx|httpcore|idna|rfc3986)/", ""),
+    ("httpx", r"/(httpx|idna)/", ""),
     ("writing the sidecar", r"watcher/(record|sidecar|renames)", ""),
     ("the log", r"/structlog/|watcher/logs", ""),
     ("walking to the file, opening, leases", r"watcher/(tree|openfile|share|settling|mounts)", ""),

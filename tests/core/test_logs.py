@@ -37,7 +37,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("watchdog", "httpx", "httpcore")]
+    loggers = [logging.getLogger(name) for name in ("watchdog", "httpx")]
     before = [(logger, logger.propagate, list(logger.handlers)) for logger in loggers]
     yield
     structlog.reset_defaults()
@@ -158,7 +158,7 @@ def test_each_line_goes_to_standard_error_as_it_is_then(monkeypatch: pytest.Monk
 def test_what_libraries_have_to_say_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = printed(monkeypatch)
     configure(level="debug", form="json", environ={})
-    for name in (inotify_c.logger.name, inotify.logger.name, "watchdog", "httpx", "httpcore.x"):
+    for name in (inotify_c.logger.name, inotify.logger.name, "watchdog", "httpx._client"):
         logging.getLogger(name).warning("Inotify queue overflowed; filesystem events were lost")
         logging.getLogger(name).error("https://service/?secret")
     assert stream.getvalue() == ""
