@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,18 +53,25 @@ def test_the_service_settles_the_daemon_where_its_sandbox_lets_it_not_do_so_itse
 
 
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is not installed")
-@pytest.mark.skipif(0 not in os.sched_getaffinity(0), reason="needs processor 0")
-def test_what_settles_it_works_on_a_running_process_and_says_nothing() -> None:
+@pytest.mark.parametrize("choose", [min, max, lambda _: None])
+def test_what_settles_it_keeps_to_the_processors_that_it_may_have_and_says_nothing(
+    choose: Callable[[set[int]], int | None],
+) -> None:
     """All but the privilege, which one's own process does not take."""
     (line,) = of_service(SERVICE)["ExecStartPost"]
+    line = line.replace("$$", "$")  # systemd.service(5)
+    processors = os.sched_getaffinity(0)
+    chosen = choose(processors)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        if chosen is not None:
+            os.sched_setaffinity(process.pid, {chosen})
         said = subprocess.run(
             shlex.split(line.removeprefix("-+")),
             env={**os.environ, "MAINPID": str(process.pid)},
             check=True,
             capture_output=True,
         )
-        assert os.sched_getaffinity(process.pid) == {0}
+        assert os.sched_getaffinity(process.pid) == {max(processors) if chosen is None else chosen}
         assert not said.stdout + said.stderr
         process.communicate(b"\n")
 
