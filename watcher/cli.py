@@ -188,8 +188,9 @@ def explain(where: Where, paths: tuple[str, ...]) -> int:
 def verify(where: Where, *, remote: bool, as_json: bool, paths: tuple[str, ...]) -> int:
     """Hash every image again and compare with its sidecar.
 
-    Lists what does not match, and sidecars and notes that are orphaned, stale or not ours. PATH:
-    only these files and folders.
+    Lists what does not match, and sidecars and notes that are orphaned, stale or not ours. A
+    sidecar of ours with another hash is taken away, so that the daemon looks at the image again;
+    the line names both hashes. PATH: only these files and folders.
     """
     from watcher.commands.verify import run_verify  # noqa: PLC0415 - as above
 

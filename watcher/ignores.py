@@ -1,6 +1,7 @@
 """Which names on a share are candidates. Told by names alone, before any `stat`."""
 
 import re
+import warnings
 from collections.abc import Sequence
 
 from pathspec import GitIgnoreSpec
@@ -28,8 +29,8 @@ class Ignores:
     """The built-in rules and one share's own patterns. Immutable; any thread may ask."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
-        """`patterns` are gitignore lines; raises `ValueError` for one that cannot be read."""
-        self._spec = GitIgnoreSpec.from_lines(patterns)
+        """`patterns` are gitignore lines; raises `ValueError` with one that cannot be read."""
+        self._spec = _read(patterns)
         # A pattern that ends in a slash is for folders alone; most shares have no other kind, and
         # then no file need be matched at all.
         self._for_files = any(not line.rstrip().endswith("/") for line in patterns)
@@ -71,6 +72,18 @@ class Ignores:
             return None
         pattern = self._spec.patterns[result.index]
         return f"the pattern {getattr(pattern, 'pattern', None) or result.index!r} of this share"
+
+
+def _read(patterns: Sequence[str]) -> GitIgnoreSpec:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # `re`'s, for "[[a]": of no use to anybody
+        for line in patterns:
+            try:
+                GitIgnoreSpec.from_lines([line])
+            except (ValueError, re.error) as error:  # pathspec lets `re`'s through, as for "[z-a]"
+                why = f" ({ascii(error.msg)[1:-1]})" if isinstance(error, re.error) else ""
+                raise ValueError(f"a pattern that cannot be read: {line!a}{why}") from error
+        return GitIgnoreSpec.from_lines(patterns)
 
 
 def _built_in(name: str) -> str | None:

@@ -43,7 +43,8 @@ REASONS: Mapping[str, Words] = {
     "foreign_sidecar": Words(
         "There is {found}, which is where the record of this image belongs, and it was not made "
         "by this program. It was left untouched.",
-        "Move or delete that file if it is not needed.",
+        "If that file is not needed, move or delete it, and then delete this note (or run "
+        "`autoretouch-watcher retry`).",
     ),
     "name_too_long": Words(
         "Its name is too long ({found}) for a record beside it.",

@@ -22,6 +22,8 @@ from pydantic_settings import (
 from watcher.errors import ConfigurationError
 from watcher.settings_faults import did_you_mean, in_words
 from watcher.settings_values import (
+    Command,
+    File,
     Folder,
     Listen,
     Patterns,
@@ -52,7 +54,7 @@ class Api(_Section):
     url: Url = "https://api.autoretouch.com"
     organization: str = ""
     timeout_seconds: Seconds = 60
-    ca_file: str = ""
+    ca_file: File = ""
     proxy: Proxy = ""
 
 
@@ -105,7 +107,7 @@ class Monitor(_Section):
 class Notify(_Section):
     """Who is told when a condition lasts."""
 
-    command: tuple[str, ...] = ()
+    command: Command = ()
     webhook: Webhook = ""
     after_seconds: Annotated[float, Field(ge=0, le=7 * 86400)] = 300
 

@@ -1,12 +1,14 @@
 """What single values of the configuration must be like, as types for the settings' models."""
 
 import ipaddress
+import os
 import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, Field
+
+from watcher.ignores import Ignores
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?")
 """A host and perhaps a port; no user, who would have a password, and nothing that httpx refuses."""
@@ -42,6 +44,22 @@ def _proxy(proxy: str) -> str:
     raise ValueError('must be "", "environment" or an address such as http://proxy.studio:3128')
 
 
+def _for_kernel(text: str) -> str:
+    """What the kernel can be told as a path or an argument: no NUL, nothing without bytes."""
+    odd = "\0" if "\0" in text else ""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        odd = odd or text[error.start]
+    if odd:
+        raise ValueError(f"holds the character {odd!a}, which no path and no argument can hold")
+    return text
+
+
+def _command(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_for_kernel, arguments))
+
+
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must be an absolute path")
@@ -50,9 +68,9 @@ def _absolute(path: str) -> str:
 
 def _gitignore(patterns: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        GitIgnoreSpec.from_lines(patterns)
+        Ignores(patterns)
     except ValueError as error:
-        raise ValueError(f"holds a pattern that cannot be read: {error}") from error
+        raise ValueError(f"holds {error}") from error
     return patterns
 
 
@@ -84,6 +102,8 @@ Url = Annotated[str, AfterValidator(_secure_url)]
 Webhook = Annotated[str, AfterValidator(_webhook)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 Listen = Annotated[str, AfterValidator(_listen)]
-Folder = Annotated[str, AfterValidator(_absolute)]
+File = Annotated[str, AfterValidator(_for_kernel)]
+Command = Annotated[tuple[str, ...], AfterValidator(_command)]
+Folder = Annotated[File, AfterValidator(_absolute)]
 Patterns = Annotated[tuple[str, ...], AfterValidator(_gitignore)]
-Sidecars = Annotated[str, AfterValidator(_sidecars)]
+Sidecars = Annotated[File, AfterValidator(_sidecars)]

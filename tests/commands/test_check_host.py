@@ -95,6 +95,12 @@ def test_an_address_that_is_free_is_free_afterwards() -> None:
     assert monitor(listen, running=False).level == "PASS"
 
 
+def test_an_address_that_is_no_name_is_told() -> None:
+    row = monitor("a..b:9464", running=False)
+    assert row.level == "FAIL"
+    assert "cannot be listened on: " in row.found
+
+
 def test_an_address_that_others_can_reach_is_a_warning() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,5 @@
-"""`config`: valid TOML of the same meaning, with where each value came from, and no secret."""
+"""`config`: valid TOML of the same meaning, with where each value came from, and no secret; what
+`run` would refuse is refused."""
 
 import json
 import os
@@ -13,15 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.factories import PROPERTY
+from tests.end_to_end.running import Installation
 from watcher.commands.config import Origins, as_toml, run_config, toml_value
+from watcher.errors import ConfigurationError
+from watcher.sandbox import Sandbox
 from watcher.settings import Settings, ShareSettings, load, sources_of
 from watcher.token_store import Stored, TokenStore
 
 SECRET = "v1.TOP-SECRET-TOKEN"
+SHARE = '[[share]]\npath = "/srv/a"\n'
 
 
 class Shown:
-    """What `config` prints for a file and an environment."""
+    """What `config` prints for a file, which has a share in any case, and an environment."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.file = folder / "config.toml"
@@ -29,8 +34,19 @@ class Shown:
         self._capsys = capsys
 
     def __call__(self, text: str, **environ: str) -> str:
-        self.file.write_text(text)
+        self.file.write_text(text if "[[share]]" in text else f"{text}\n{SHARE}")
         assert run_config(str(self.file), state_dir=str(self.state), environ=environ) == 0
+        return self._printed()
+
+    def refused(self, text: str, **environ: str) -> tuple[str, str]:
+        """What is printed all the same, and why the configuration is refused."""
+        self.file.write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            run_config(str(self.file), state_dir=str(self.state), environ=environ)
+        assert SECRET not in str(caught.value)
+        return self._printed(), str(caught.value)
+
+    def _printed(self) -> str:
         shown = self._capsys.readouterr().out
         assert SECRET not in shown
         return shown
@@ -58,7 +74,7 @@ SETTINGS = st.fixed_dictionaries(
     {},
     optional={
         "api": st.fixed_dictionaries({}, optional={"organization": TEXT, "ca_file": TEXT}),
-        "notify": st.fixed_dictionaries({"command": st.lists(TEXT, max_size=3)}),
+        "notify": st.fixed_dictionaries({"command": st.lists(TEXT, max_size=1)}),
         "workers": st.fixed_dictionaries({"count": st.integers(1, 256)}),
         "upload": st.fixed_dictionaries({"max_mbit_per_second": st.floats(0, 100_000)}),
     },
@@ -142,6 +158,13 @@ def test_of_a_webhook_only_the_host_is_shown(shown: Shown) -> None:
     tomllib.loads(printed)
 
 
+def test_of_a_command_only_the_program_is_shown(shown: Shown) -> None:
+    printed = shown(f'[notify]\ncommand = ["/usr/bin/tell", "--token", "{SECRET}"]\n')
+    assert 'command = ["/usr/bin/tell", "***", "***"]' in printed
+    assert "arguments are masked" in printed
+    assert "masked" not in shown('[notify]\ncommand = ["/usr/bin/tell"]\n')
+
+
 def test_every_line_fits_into_80_columns_unless_its_value_alone_does_not(shown: Shown) -> None:
     printed = shown(f'[[share]]\npath = "/{"p" * 100}"\n', AUTORETOUCH_REFRESH_TOKEN=SECRET)
     too_long = [line for line in printed.splitlines() if len(line) > 80]
@@ -155,7 +178,6 @@ def test_every_line_fits_into_80_columns_unless_its_value_alone_does_not(shown: 
 
 def test_no_token(shown: Shown) -> None:
     assert "# Token: none. Sign in with" in shown("")
-    assert "No share is configured" in shown("")
 
 
 def test_a_login_is_told_by_its_file(shown: Shown) -> None:
@@ -185,7 +207,40 @@ def test_a_token_that_others_can_read_is_told(shown: Shown) -> None:
     store = TokenStore(str(shown.state))
     store.write(Stored(refresh_token=SECRET))
     os.chmod(store.path, 0o644)
-    assert "others can read it" in " ".join(shown("").replace("#", "").split())
+    printed, why = shown.refused(SHARE)
+    assert "others can read it" in " ".join(printed.replace("#", "").split())
+    assert "others can read it" in why
+
+
+# What `run` would refuse
+
+
+def test_a_configuration_without_a_share_is_shown_and_refused(shown: Shown) -> None:
+    printed, why = shown.refused("")
+    assert "# No share is configured" in printed
+    assert why.startswith("no share is configured. ")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_cannot_be_used_is_refused(shown: Shown, content: str | None) -> None:
+    ca_file = shown.file.with_name("ca.pem")
+    if content is not None:
+        ca_file.write_text(content)
+    printed, why = shown.refused(f'[api]\nca_file = "{ca_file}"\n{SHARE}')
+    assert f'ca_file = "{ca_file}"' in printed
+    assert why.startswith(f"[api] ca_file: '{ca_file}' cannot be used: ")
+    assert why.endswith("Give the path of a PEM file.")
+
+
+def test_a_proxy_in_the_environment_that_cannot_be_used_is_refused(shown: Shown) -> None:
+    setting = f'[api]\nproxy = "environment"\n{SHARE}'
+    _, why = shown.refused(setting, HTTPS_PROXY=f"socks5://user:{SECRET}@proxy:1080")
+    assert "HTTPS_PROXY: is not a proxy that can be used" in why
+
+
+def test_a_token_that_is_none_is_refused(shown: Shown) -> None:
+    _, why = shown.refused(SHARE, AUTORETOUCH_ACCESS_TOKEN=f"{SECRET} {SECRET}")
+    assert "AUTORETOUCH_ACCESS_TOKEN is not a token" in why
 
 
 # As a process
@@ -215,6 +270,25 @@ def test_what_the_command_prints_can_be_saved_as_a_configuration(tmp_path: Path)
     assert load(str(again), {}, {}) == load(str(file), {}, {})
     assert load(str(again), {}, {}).share[0] == ShareSettings(path="/srv/a", ignore=('"x\\*', "é/"))
     assert list(sources_of(str(again), {}, {}))[-1] == str(again)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ['ignore = ["[z-a]"]', 'sidecars = "/x\\u0000"', '[api]\nca_file = "/no/ca.pem"'],
+    ids=["pattern", "path", "ca_file"],
+)
+@pytest.mark.parametrize("command", [["config"], ["check", "--offline"], ["run", "--once"]])
+def test_what_run_refuses_config_and_check_refuse_too(
+    tmp_path: Path, command: list[str], bad: str
+) -> None:
+    with Sandbox() as service:
+        installed = Installation(tmp_path, service)
+        installed.config.write_text(f'[[share]]\npath = "{installed.share}"\n{bad}\n')
+        done = installed.call(*command)
+    assert done.code == 78
+    assert "Traceback" not in done.stderr
+    if command[0] != "check":
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_configuration_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_a_name_that_leaves_no_room_for_a_note_is_told(
         done, out, _ = commands.retry(*paths)
         assert done == code
         assert "1 with a name too long for a note beside it" in out
+        assert "`status`, `explain` and the log say so" in out
 
 
 def test_what_is_in_no_share_is_wrong_usage(commands: Commands) -> None:

@@ -20,8 +20,11 @@ from tests.end_to_end.pictures import picture, raw
 from tests.end_to_end.running import Installation
 from tests.end_to_end.test_commands import on_a_terminal
 from watcher import settings
+from watcher.access import shares_of
 from watcher.commands import verify_course, verify_display, verify_remote, verify_walk
+from watcher.commands.census import Stocktaking
 from watcher.sandbox import Sandbox, faults
+from watcher.settings import load
 
 HOSTILE = os.fsdecode(b"[red]\xff\x1b[31m\n.jpg")
 WRONG = "0" * 64
@@ -85,6 +88,8 @@ def test_a_sidecar_that_lies_is_removed_and_the_image_looked_at_again(
     found, summary = objects(out)
     assert paths(found) == {"mismatch": {HOSTILE}}
     assert WRONG in found["mismatch"][0]["found"]
+    assert found["mismatch"][0]["done"] == "its sidecar was removed"
+    assert found["mismatch"][0]["removed"]
     assert (summary["verified"], summary["matching"]) == (2, 1)
     assert summary["bytes"] == image.stat().st_size + good.stat().st_size
     assert not beside(image).exists()
@@ -92,6 +97,19 @@ def test_a_sidecar_that_lies_is_removed_and_the_image_looked_at_again(
     assert commands.verify()[0] == 0
     assert len(installed.once().named("already_known")) == 1
     assert claim(image) == digest(image)
+
+
+def test_what_a_sidecar_said_that_was_removed_is_in_the_lines(
+    installed: Installation, commands: Commands
+) -> None:
+    image = recorded(installed, "a.jpg")
+    claiming(image, WRONG)
+    told = commands.verify()[1]
+    assert f"the sidecar says {WRONG}, it is {digest(image)}\n" in told
+    assert "its sidecar was removed\n" in told
+    summary = " ".join(told.split("Read: ")[1].split())
+    assert "Our sidecars that were removed: 1; the daemon, or the next `run`, looks" in summary
+    assert "Not removed" not in summary
 
 
 def test_a_running_daemon_mends_what_lied(installed: Installation) -> None:
@@ -102,6 +120,38 @@ def test_a_running_daemon_mends_what_lied(installed: Installation) -> None:
         assert installed.call("verify").code == 1
         daemon.wait_for("already_known")
         assert claim(image) == digest(image)
+
+
+def test_what_is_rejected_without_a_note_is_counted_as_status_counts_it(
+    installed: Installation, commands: Commands
+) -> None:
+    for letter, content in (("a", raw()), ("b", picture()), ("c", picture()[:-9]), ("d", b"")):
+        installed.drop(f"{letter * 240}.jpg", content)  # a sidecar fits beside it, no note does
+    installed.drop(f"{'e' * 245}.jpg", picture())  # not even a sidecar
+    installed.drop("f.tif", raw())
+    installed.drop("f.tif.rejected.txt", b"my own words")
+    closed = installed.drop(f"{'g' * 240}.jpg", raw())
+    closed.chmod(0)
+    (share,) = shares_of(load(str(installed.config), {}, {}))
+    with without_override():
+        stock = Stocktaking(share).run()
+        out = commands.verify(as_json=True)[1]
+    found, summary = objects(out)
+    assert (stock.rejected, stock.waiting) == (3, 4)
+    assert (summary["rejected"], summary["waiting"]) == (3, 4)
+    assert paths(found) == {"foreign": {"f.tif.rejected.txt"}}
+
+
+def test_what_is_rejected_without_a_note_is_so_though_the_mirror_is_empty(
+    installed: Installation, commands: Commands
+) -> None:
+    mirror = installed.folder / "mirror"
+    mirror.mkdir()
+    installed.configure(share=f'sidecars = "{mirror}"')
+    installed.drop(f"Monday/{'a' * 240}.jpg", raw())
+    installed.drop("Monday/b.jpg", raw())
+    _, summary = objects(commands.verify(as_json=True)[1])
+    assert (summary["rejected"], summary["waiting"]) == (1, 1)
 
 
 def test_each_kind_of_finding(
@@ -237,8 +287,18 @@ def test_a_sidecar_that_lies_on_a_read_only_share_is_told(
     with made_read_only(installed.folder / "card", fill) as card:
         installed.configure(more=f'[[share]]\npath = "{card}"\n')
         _, out, _ = commands.verify(card, as_json=True)
-    found, _ = objects(out)
-    assert "could not be removed: cannot write" in found["mismatch"][0]["done"]
+        told = commands.verify(card)[1]
+        claiming(recorded(installed, "b.jpg"), WRONG)
+        both = commands.verify()[1]
+    (mismatch,) = objects(out)[0]["mismatch"]
+    assert "could not be removed: cannot write" in mismatch["done"]
+    assert "removed" not in mismatch
+    summary = " ".join(told.split("Read: ")[1].split())
+    assert "Not removed: 1, each line says why." in summary
+    assert "looks at those images again" not in summary
+    summary = " ".join(both.split("Read: ")[1].split())
+    assert "Our sidecars that were removed: 1; " in summary
+    assert "Not removed: 1, " in summary
 
 
 @needs_fuse

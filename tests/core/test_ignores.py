@@ -114,9 +114,27 @@ def test_a_shares_patterns_mean_what_git_means(
         assert share.anywhere(path) is None, path
 
 
-def test_a_pattern_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(ValueError, match="pattern"):
-        Ignores(["!"])
+@pytest.mark.parametrize("pattern", ["!", "\\", "[z-a]", "x[--!]/y", "[a-[]"])
+def test_a_pattern_that_cannot_be_read_is_an_error_that_names_it(pattern: str) -> None:
+    with pytest.raises(ValueError, match="pattern that cannot be read") as caught:
+        Ignores(["x/", pattern, "y/"])
+    assert f": {pattern!a}" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pattern_that_python_may_read_otherwise_one_day_is_no_warning() -> None:
+    assert Ignores(["[[a].jpg"]).file("a.jpg") is not None
+
+
+@given(st.lists(st.text(st.sampled_from("abz[]!-^*?/\\ #.&|~\n\0\udcff"), max_size=12), max_size=3))
+@PROPERTY
+def test_whatever_the_pattern_it_is_read_or_refused_in_one_line(patterns: list[str]) -> None:
+    said = ""
+    try:
+        Ignores(patterns).anywhere("x/a.jpg")
+    except ValueError as error:
+        said = str(error)
+    assert said.isprintable()
 
 
 PARTS = st.one_of(

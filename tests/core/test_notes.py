@@ -36,6 +36,12 @@ def test_whatever_was_found_is_told_as_it_is(reason: str, found: str) -> None:
     assert text.count("\n\n") == 1
 
 
+def test_a_foreign_file_is_not_all_that_is_to_go() -> None:
+    text = " ".join(note_text("foreign_sidecar", "another file").split())
+    assert "move or delete it, and then delete this note" in text
+    assert "`autoretouch-watcher retry`" in text
+
+
 def test_the_limits_are_told() -> None:
     assert "at most 10,000" in " ".join(note_text("too_large", "12000 x 800 pixels").split())
 

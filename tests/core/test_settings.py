@@ -160,6 +160,20 @@ FAULTS = {
     "[[share]]\npath = '/a'\nignore = ['!']": (
         "[[share]] 1, ignore: holds a pattern that cannot be read"
     ),
+    "[[share]]\npath = '/a'\nignore = ['x/', '[z-a]']": (
+        "[[share]] 1, ignore: holds a pattern that cannot be read: '[z-a]' (bad character range "
+        "z-a). Correct the value."
+    ),
+    '[[share]]\npath = "/a"\nignore = ["[--\\n]"]': (  # the line break stays in one line
+        "holds a pattern that cannot be read: '[--\\n]' (bad character range"
+    ),
+    '[[share]]\npath = "/a\\u0000"': (
+        "[[share]] 1, path: holds the character '\\x00', which no path and no argument can hold. "
+        "Correct the value."
+    ),
+    '[[share]]\npath = "/a"\nsidecars = "/b\\u0000"': "[[share]] 1, sidecars: holds the character",
+    '[api]\nca_file = "\\u0000"': "[api] ca_file: holds the character",
+    '[notify]\ncommand = ["x", "y\\u0000z"]': "[notify] command: holds the character",
     "[[share]]\npath = '/a'\nsidecars = 'elsewhere'": (
         '[[share]] 1, sidecars: must be "beside" or the absolute path of a directory'
     ),
@@ -208,6 +222,9 @@ def test_all_faults_are_told_at_once_each_on_a_line(config: Config) -> None:
         ("SHARE", f'[{{"path": "{SECRET}"}}]', "[[share]] 1, path: must be an absolute path"),
         ("SHARE__0__PATH", "/a", "share: should be written with two brackets"),
         ("API", SECRET, "must be JSON"),
+        ("SHARE", r'[{"path": "/a\u0000"}]', r"[[share]] 1, path: holds the character '\x00'"),
+        ("SHARE", r'[{"path": "/a\ud800"}]', r"1, path: holds the character '\ud800', which no"),
+        ("API", r'{"ca_file": "/\udc41"}', r"[api] ca_file: holds the character '\udc41'"),
     ],
 )
 def test_an_error_in_the_environment_is_said_to_be_there(

@@ -219,12 +219,12 @@ def monitor(listen: str, *, running: bool) -> Finding:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
             trial.listen(1)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE and running:
+    except (OSError, UnicodeError) as error:  # the latter for what is no name: "a..b"
+        if getattr(error, "errno", None) == errno.EADDRINUSE and running:
             return passed("monitor", f"{listen}: the running daemon listens there")
         return failed(
             "monitor",
-            f"{listen}: cannot be listened on: {error.strerror}",
+            f"{listen}: cannot be listened on: {getattr(error, 'strerror', error)}",
             'Give another address in [monitor] listen, such as "127.0.0.1:9464".',
         )
     if not str(address[0]).startswith(("127.", "::1")):

@@ -1,7 +1,8 @@
 """`config`: the effective configuration as TOML, with where each value came from.
 
-What it prints can be saved as a configuration file of the same meaning, except for the path of a
-webhook, which is a secret and masked. Exit code 0, or 78 if the configuration cannot be used.
+What it prints can be saved as a configuration file of the same meaning, except for what may be a
+secret and is masked: the path of a webhook and the arguments of a command. Exit code 0, or 78 if
+`run` would refuse the configuration: systemd's reload asks here first.
 """
 
 import json
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 from pydantic import BaseModel
 
-from watcher.access import given
+from watcher.access import connections, given, shares_of, tokens_of
 from watcher.commands.findings import printable
 from watcher.errors import ConfigurationError
 from watcher.settings import PREFIX, Settings, load, sources_of
@@ -23,10 +24,12 @@ from watcher.token_store import TokenStore
 _WIDTH = 80
 _VENDORS = "AUTORETOUCH_ORGANIZATION_ID"
 _DEFAULT = "default"
+_MASK = "***"
 
 
 def run_config(config: str | None, *, state_dir: str, environ: Mapping[str, str]) -> int:
-    """Prints it; the exit code. Raises `ConfigurationError`."""
+    """Prints it; the exit code. Raises `ConfigurationError` for all that `run` would, after what
+    can be printed."""
     settings = load(config, {}, environ)
     origins = Origins(sources_of(config, {}, environ), environ)
     lines = [
@@ -34,6 +37,9 @@ def run_config(config: str | None, *, state_dir: str, environ: Mapping[str, str]
         *as_toml(settings, origins),
     ]
     click.echo("\n".join(lines))
+    shares_of(settings)
+    connect = connections(settings, environ)
+    tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect)
     return 0
 
 
@@ -158,6 +164,8 @@ def _line(section: BaseModel, key: str, origin: str) -> Iterator[str]:
     comment = f"# {printable(origin)}"
     if key == "webhook" and value:
         value, comment = _masked(value), f"{comment}; its path is a secret and masked here"
+    if key == "command" and value[1:]:
+        value, comment = (value[0], *[_MASK] * len(value[1:])), f"{comment}; arguments are masked"
     line = f"{key} = {toml_value(value)}"
     if not _is_utf8(value):
         line = f"# {line}"
@@ -170,7 +178,7 @@ def _line(section: BaseModel, key: str, origin: str) -> Iterator[str]:
 
 def _masked(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}/***"
+    return f"{parts.scheme}://{parts.netloc}/{_MASK}"
 
 
 def toml_value(value: object) -> str:

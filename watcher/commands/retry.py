@@ -162,5 +162,6 @@ def _tell(place: Location, retried: _Retried, lines: _Lines, neighbour: Neighbou
     if retried.noteless:
         lines.say(
             f"{place.shown}: {retried.noteless:,} with a name too long for a note beside it. If it "
-            "is rejected, the log alone says so; the daemon looks at it at every scan."
+            "is rejected, `status`, `explain` and the log say so; the daemon looks at it at every "
+            "scan."
         )

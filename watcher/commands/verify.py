@@ -1,6 +1,8 @@
 """`verify`: hashes every image again and compares with its sidecar; `--remote` asks the service.
 
-Nothing is concluded from absence: what belongs to no image is listed, never removed.
+A sidecar of ours whose hash is not the content's is taken away, so that the daemon looks at the
+image again; the line that tells of it has both hashes. Nothing is concluded from absence: what
+belongs to no image is listed, never removed.
 """
 
 import signal
@@ -108,8 +110,9 @@ class _Verification:
                 sums.rejected += 1
             case Passed():
                 sums.waiting += 1
-            case Finding(kind):
+            case Finding(kind, removed=removed):
                 sums.findings[kind] += 1
+                sums.removed += removed
                 self._display.found(result)
             case Fatal(error):
                 self._error = self._error or error

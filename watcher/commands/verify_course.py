@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from watcher.commands.locate import Location, is_folder
+from watcher.commands.reasons import has_room
 from watcher.commands.verify_findings import Finding
 from watcher.commands.verify_image import Recorded, compared, hashed, recorded
 from watcher.commands.verify_remote import Remote
@@ -19,7 +20,7 @@ from watcher.commands.verify_walk import Walk
 from watcher.errors import FileUnreadable, RecordUnwritable, ServiceError, ShareGone
 from watcher.hangs import HUNG_SECONDS
 from watcher.scan import Found, Unreadable
-from watcher.tree import NotThere
+from watcher.tree import NotThere, split
 
 LOOK_SECONDS = 0.5
 AHEAD = 1_000
@@ -183,6 +184,8 @@ class Course:
         match found:
             case Unreadable(path, why):
                 self._tell(Finding("unreadable", self._share.root, path, why))
+            case Found(path, state="none") if not has_room(split(path)[1]):
+                self._hand(path)  # it may be rejected without a note
             case Found(state="none" | "rejected" as state):
                 self._tell(Passed(rejected=state == "rejected"))
             case Found(path):

@@ -18,6 +18,7 @@ from watcher.commands.verify_findings import (
     Sums,
     as_json,
     as_line,
+    in_words,
     summary_json,
 )
 from watcher.errors import FileUnreadable, ShareTrouble
@@ -93,11 +94,9 @@ def _summary(sums: Sums, seconds: float) -> list[str]:
         f"Without one: {sums.waiting:,} waiting, {sums.rejected:,} rejected",
         f"Read: {size} in {seconds:.0f} s",
     ]
-    for kind, words in WORDS.items():
+    for kind in WORDS:
         if sums.findings[kind]:
-            lines += textwrap.wrap(
-                f"{kind}: {sums.findings[kind]:,}. {words}", _WIDTH, subsequent_indent="  "
-            )
+            lines += textwrap.wrap(in_words(kind, sums), _WIDTH, subsequent_indent="  ")
     return lines
 
 

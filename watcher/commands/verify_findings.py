@@ -26,9 +26,7 @@ Kind = Literal[
 WORDS: Mapping[Kind, str] = MappingProxyType(
     {
         "mismatch": "The content is not what the sidecar says, though its stamp is current: the "
-        "image was changed without its times, or the disk is bad, or the sidecar lies. It is not "
-        "believed any longer: our sidecar was removed, and the daemon, or the next `run`, looks at "
-        "the image again.",
+        "image was changed without its times, or the disk is bad, or the sidecar lies.",
         "lost": "The service does not have the content any more, though the sidecar says so.",
         "stale": "The sidecar is not current. The daemon compares the content and stamps it again "
         "or sends the image.",
@@ -49,25 +47,48 @@ WORDS: Mapping[Kind, str] = MappingProxyType(
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is not as it should be: where (`path` is relative), what was found in
-    particular and what was done about it, if there is more to say than of all its kind."""
+    particular and what was done about it, if there is more to say than of all its kind; whether
+    a sidecar that lied was `removed`."""
 
     kind: Kind
     share: str
     path: str
     found: str = ""
     done: str = ""
+    removed: bool = False
 
 
 @dataclass(slots=True)
 class Sums:
-    """`verified` images of so many `bytes` were read; the others were only counted."""
+    """`verified` images of so many `bytes` were read; the others were only counted. So many
+    sidecars that lied were `removed`."""
 
     verified: int = 0
     bytes: int = 0
     matching: int = 0
     waiting: int = 0
     rejected: int = 0
+    removed: int = 0
     findings: Counter[Kind] = field(default_factory=Counter)
+
+
+def in_words(kind: Kind, sums: Sums) -> str:
+    """What all findings of one kind mean, and what was done about them."""
+    words = f"{kind}: {sums.findings[kind]:,}. {WORDS[kind]}"
+    if kind != "mismatch":
+        return words
+    left = sums.findings[kind] - sums.removed
+    if sums.removed:
+        words += (
+            f" Our sidecars that were removed: {sums.removed:,}; the daemon, or the next `run`, "
+            "looks at those images again."
+        )
+    if left:
+        words += (
+            f" Not removed: {left:,}, each line says why. `verify`, run by hand with the right to "
+            "write there, removes such a sidecar; the weekly unit only reads."
+        )
+    return words
 
 
 def as_line(finding: Finding) -> str:

@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from watcher.commands.reasons import why_without_note
 from watcher.commands.record_words import readable_records
 from watcher.commands.verify_findings import Finding
-from watcher.errors import RecordUnwritable
+from watcher.errors import FileUnreadable, RecordUnwritable
 from watcher.openfile import Digest
 from watcher.outcomes import Stamp
-from watcher.record import SIDECAR, claim_beside, doubts, remove_sidecar, state_of
+from watcher.record import SIDECAR, State, claim_beside, doubts, remove_sidecar, state_of
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
@@ -36,12 +37,12 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
     with share.tree.folder(folder) as images, share.records(folder, images) as records:
         image = look(name, images)
         if records is None:
-            return "waiting"
+            return _unrecorded(name, "none", image, images=images, records=None)
         with readable_records(name):
             state = state_of(image, name, records)
             has_sidecar = doubts(SIDECAR, image, name, records) is not None
         if not has_sidecar:
-            return "rejected" if state == "rejected" else "waiting"
+            return _unrecorded(name, state, image, images=images, records=records)
         match claim_beside(name, records):
             case ForeignRecord():
                 believed = "the daemon takes it for current" if state == "uploaded" else ""
@@ -50,6 +51,19 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
                 return Finding("torn", share.mirror or share.root, path + SIDECAR)
             case str() as sha256:
                 return Recorded(path, stamp_of(image), sha256, state == "uploaded")
+
+
+def _unrecorded(
+    name: str, state: State, image: os.stat_result, *, images: int, records: int | None
+) -> Uninteresting:
+    """What an image without a sidecar is, in the order and by the rules of `census`."""
+    if state == "rejected":
+        return "rejected"
+    try:
+        why = why_without_note(name, state, image.st_size, images=images, records=records)
+    except (NotThere, RecordUnwritable, FileUnreadable):
+        return "waiting"  # it cannot be read just now, so the daemon waits, too
+    return "waiting" if why is None else "rejected"
 
 
 def hashed(share: Share, image: Recorded, told: Callable[[int], object]) -> str | None:
@@ -86,12 +100,14 @@ def compared(share: Share, image: Recorded, sha256: str) -> Finding | None:
         if not image.current:
             return Finding("stale", share.root, image.path, "its content has changed since")
         found = f"the sidecar says {image.sha256}, it is {sha256}"
-        return Finding("mismatch", share.root, image.path, found, _expired(share, image))
+        return _expired(share, image, Finding("mismatch", share.root, image.path, found))
     return None if image.current else Finding("stale", share.root, image.path)
 
 
-def _expired(share: Share, image: Recorded) -> str:
+def _expired(share: Share, image: Recorded, mismatch: Finding) -> Finding:
     try:
-        return "" if expire(share, image) else "it is being changed just now: nothing was done"
+        if expire(share, image):
+            return replace(mismatch, done="its sidecar was removed", removed=True)
     except (NotThere, RecordUnwritable) as error:
-        return f"the sidecar could not be removed: {error}"
+        return replace(mismatch, done=f"its sidecar could not be removed: {error}")
+    return replace(mismatch, done="it is being changed just now: nothing was done")
