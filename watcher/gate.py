@@ -1,9 +1,10 @@
 """Whether the service may be asked now: tells "this file" from "the service".
 
 While the service answers, the gate is open and nobody notices it. When several files in a row fail
-for its sake it closes: what is ready to be sent is held, and one file after another is let through
-as a probe, ever more seldom. When a probe gets through, the held files follow, each success letting
-two more go, until none is held: a service that has just come back is not run over.
+for its sake, or fewer for a minute, it closes: what is ready to be sent is held, and one file after
+another is let through as a probe, ever more seldom. When a probe gets through, the held files
+follow, each success letting two more go, until none is held: a service that has just come back is
+not run over.
 
 Pure logic over an injected clock and chance; it holds no file, only counts.
 """
@@ -14,6 +15,9 @@ from typing import Literal
 
 IN_A_ROW = 3
 """Different files that fail in a row before it counts as the service."""
+
+ALONE, ALONE_SECONDS = 4, 60.0
+"""Failures of fewer files, and over how long, before it counts as the service, too."""
 
 FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 30.0
@@ -39,6 +43,8 @@ class Gate:
         self._lock = threading.Lock()
         self._state: State = "open"
         self._failing: set[Hashable] = set()
+        self._failing_since = 0.0
+        self._in_a_row = 0
         self._failures = 0
         self._probe_at = 0.0
         self._probes = 0
@@ -96,9 +102,18 @@ class Gate:
         """One failed for the service's sake; `at_least` is what it asked to be left alone for."""
         with self._lock:
             self._probes = max(0, self._probes - probe)
+            if not self._failing:
+                self._failing_since, self._in_a_row = self._clock(), 0
             self._failing.add(who)
-            if len(self._failing) >= IN_A_ROW or self._state == "closed":
+            self._in_a_row += 1
+            if self._counts_as_the_service or self._state == "closed":
                 self._close(probe=probe, at_least=at_least)
+
+    @property
+    def _counts_as_the_service(self) -> bool:
+        seconds = self._clock() - self._failing_since
+        alone = self._in_a_row >= ALONE and seconds >= ALONE_SECONDS
+        return len(self._failing) >= IN_A_ROW or alone
 
     def shut(self, *, probe: bool) -> None:
         """One failed in a way that all others would, too: a token or a right is missing."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Protocol
 
 from watcher.connection import NOTHING, Answer, Connection
@@ -94,7 +95,9 @@ class Service:
 
         Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
         """
-        answer = self._authorized("HEAD", organization, query={"contentHash": sha256})
+        answer = _insisting(
+            partial(self._authorized, "HEAD", organization, query={"contentHash": sha256})
+        )
         match answer.status:
             case 200:
                 return True
@@ -103,15 +106,19 @@ class Service:
             case _:
                 raise self._trouble(answer)
 
-    def upload(self, file: "FileBody", *, organization: str) -> Accepted | Refused:
+    def upload(self, file: "FileBody", *, sha256: str, organization: str) -> Accepted | Refused:
         """Sends one file (POST).
 
         Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
-        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again. (An
-        answered 500 is the one exception: it is no outcome in doubt, and is asked again at once.)
+        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again.
         """
         headers = {"Content-Type": f"multipart/form-data; boundary={file.boundary}"}
-        answer = self._authorized("POST", organization, headers=headers, body=file)
+        send = partial(self._authorized, "POST", organization, headers=headers, body=file)
+        answer = send()
+        if answer.status == 500:  # it may have taken the file all the same
+            if self.knows(sha256, organization=organization):
+                return Accepted(sha256)
+            answer = _insisting(send)
         match answer.status:
             case 200 | 201:
                 returned = hash_in(answer.body)
@@ -134,8 +141,7 @@ class Service:
         headers: Mapping[str, str] = NOTHING,
         body: "FileBody | bytes" = b"",
     ) -> Answer:
-        """One request with a token; if that is refused, once more with another, and once more after
-        an unexpected error."""
+        """One request with a token; if that is refused, once more with another."""
 
         def ask(access: Access) -> Answer:
             chosen = organization or access.organization
@@ -150,8 +156,6 @@ class Service:
         if answer.status == 401:
             access = self._tokens.renewed(access.token)
             answer = ask(access)
-        if answer.status == 500:
-            answer = ask(access)  # "unexpected" (documented): a single one says nothing yet
         if answer.status == 401:
             raise LoginNeeded("the service refuses the access token, a new one too")
         if answer.status == 403:
@@ -163,6 +167,12 @@ class Service:
             f"it answered {answer.status}: {message_in(answer)}",
             retry_after=retry_after(answer.headers.get("retry-after"), now=self._wall()),
         )
+
+
+def _insisting(ask: Callable[[], Answer]) -> Answer:
+    """Asks once more after a 500: "unexpected" (documented), and a single one says nothing yet."""
+    answer = ask()
+    return ask() if answer.status == 500 else answer
 
 
 class FileBody:

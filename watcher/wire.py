@@ -20,6 +20,9 @@ from watcher.pieces import FilePart, Piece, send_uncopied, wait_until_ready
 
 RECEIVE = 64 << 10
 
+NEXT_ADDRESS_SECONDS = 5.0
+"""How long one address of several may be silent: IPv6 is not seldom set up, but leads nowhere."""
+
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _TARGET = re.compile(rb"[!-~]+")
@@ -124,12 +127,13 @@ class Wire:
         """A connection to the first address that answers, all of them before the deadline."""
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else self._address
         failed: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        ):
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in addresses:
             opened = socket.socket(family, kind, protocol)
             try:
-                opened.settimeout(self._wait(deadline))
+                seconds = self._wait(deadline)
+                is_last = address is addresses[-1][-1]
+                opened.settimeout(seconds if is_last else min(seconds / 2, NEXT_ADDRESS_SECONDS))
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 opened.setblocking(False)

@@ -8,7 +8,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.core.factories import Clock, a_candidate, a_share
 from watcher.backlog import Backlog
-from watcher.gate import IN_A_ROW, LONGEST_ASKED_SECONDS, LONGEST_PROBE_SECONDS, Gate
+from watcher.gate import (
+    ALONE,
+    ALONE_SECONDS,
+    IN_A_ROW,
+    LONGEST_ASKED_SECONDS,
+    LONGEST_PROBE_SECONDS,
+    Gate,
+)
 from watcher.gates import Gates
 
 
@@ -31,11 +38,32 @@ def closed_gate(time: Time, chance: float = 0.5) -> Gate:
     return gate
 
 
-def test_one_file_that_keeps_failing_does_not_close_it() -> None:
+def test_one_file_that_fails_again_and_again_within_a_minute_does_not_close_it() -> None:
     gate = gate_at(Time())
     for _ in range(50):
         gate.failed("the same", probe=False)
         assert gate.admits() == "everybody"
+
+
+def test_one_file_that_fails_for_a_minute_while_nothing_passes_closes_it() -> None:
+    time = Time()
+    gate = gate_at(time)
+    for _ in range(ALONE - 1):
+        gate.failed("the same", probe=False)
+        time.now += ALONE_SECONDS
+    assert gate.admits() == "everybody"  # too few
+    gate.failed("the same", probe=False)
+    assert gate.admits() == "nobody"
+
+
+def test_a_file_that_keeps_failing_while_others_pass_does_not_close_it() -> None:
+    time = Time()
+    gate = gate_at(time)
+    for _ in range(50):
+        gate.failed("the same", probe=False)
+        time.now += ALONE_SECONDS
+        gate.passed(probe=False)
+    assert gate.state == "open"
 
 
 def test_different_files_that_fail_in_a_row_close_it() -> None:

@@ -20,6 +20,7 @@ from watcher.inspection import Format
 from watcher.pace import MAX_PIECE, Pace
 from watcher.pieces import STEP
 from watcher.sandbox import Sandbox, faults
+from watcher.sandbox.exchange import Exchange
 from watcher.service import (
     MAX_RETRY_AFTER,
     MEDIA_TYPES,
@@ -82,8 +83,9 @@ def body_of(
 
 
 def upload(service: Service, content: bytes = CONTENT, organization: str = "") -> object:
+    sha256 = hashlib.sha256(content).hexdigest()
     with body_of(content) as body:
-        return service.upload(body, organization=organization)
+        return service.upload(body, sha256=sha256, organization=organization)
 
 
 # The ordinary course
@@ -126,7 +128,7 @@ def test_a_body_is_as_long_as_announced_and_arrives_whole(
     content = os.urandom(size)
     with body_of(content, form=form, name=f"a.{form}") as body:
         assert sum(map(len, body)) == body.length
-        answer = service.upload(body, organization="")
+        answer = service.upload(body, sha256=SHA256, organization="")
     sha256 = hashlib.sha256(content).hexdigest()
     assert answer == Accepted(sha256)
     stored = sandbox.uploads[sha256]
@@ -137,7 +139,7 @@ def test_a_body_is_as_long_as_announced_and_arrives_whole(
 @pytest.mark.parametrize("raw", HARD_NAMES)
 def test_no_name_breaks_the_form(service: Service, sandbox: Sandbox, raw: bytes) -> None:
     with body_of(CONTENT, name=os.fsdecode(raw)) as body:
-        assert service.upload(body, organization="") == Accepted(SHA256)
+        assert service.upload(body, sha256=SHA256, organization="") == Accepted(SHA256)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,100}", sandbox.uploads[SHA256].file_name)
 
 
@@ -162,7 +164,7 @@ def test_a_capped_body_is_sent_in_its_caps_pieces(service: Service) -> None:
     pace = Pace(200_000, clock=clock, wait=clock.advance)
     with body_of(os.urandom(95_000), pace=pace) as body:
         assert max(map(len, body)) == pace.piece == 10_000
-        assert isinstance(service.upload(body, organization=""), Accepted)
+        assert isinstance(service.upload(body, sha256=SHA256, organization=""), Accepted)
 
 
 @pytest.mark.parametrize("size", [0, 1000, 2 * MAX_PIECE + 1])
@@ -170,7 +172,7 @@ def test_how_much_of_it_is_sent_is_told_from_nothing_to_all(service: Service, si
     told: list[tuple[int, int]] = []
     with body_of(os.urandom(size)) as body:
         body.on_sent = lambda sent, whole: told.append((sent, whole))
-        assert isinstance(service.upload(body, organization=""), Accepted)
+        assert isinstance(service.upload(body, sha256=SHA256, organization=""), Accepted)
     assert (told[0], told[-1]) == ((0, size), (size, size))
     assert told == sorted(told)
     assert all(after - before <= STEP for (before, _), (after, _) in pairwise(told))
@@ -181,7 +183,7 @@ def test_a_file_that_grows_is_sent_as_long_as_it_was(service: Service) -> None:
     os.pwrite(fd, CONTENT, 0)
     body = FileBody(fd, len(CONTENT), name="a.jpg", form="jpeg")
     os.pwrite(fd, b"more", len(CONTENT))
-    assert service.upload(body, organization="") == Accepted(SHA256)
+    assert service.upload(body, sha256=SHA256, organization="") == Accepted(SHA256)
     os.close(fd)
 
 
@@ -192,7 +194,7 @@ def test_a_file_that_shrinks_is_not_sent_and_the_next_one_is(
     with body_of(b"x" * size) as body:
         os.ftruncate(body._fd, size - 1)
         with pytest.raises(FileShrank):
-            service.upload(body, organization="")
+            service.upload(body, sha256=SHA256, organization="")
     assert not sandbox.uploads
     assert upload(service) == Accepted(SHA256)
 
@@ -201,7 +203,7 @@ def test_a_file_that_cannot_be_read_any_more_is_no_trouble_of_the_service(servic
     with body_of(b"x" * 3 * MAX_PIECE) as body:
         pass  # which closes it
     with pytest.raises(FileUnreadable):
-        service.upload(body, organization="")
+        service.upload(body, sha256=SHA256, organization="")
     assert upload(service) == Accepted(SHA256)
 
 
@@ -246,6 +248,27 @@ def test_a_single_unexpected_error_is_asked_again_and_two_are_trouble(
     sandbox.fault(faults.Status(500), times=2)
     with pytest.raises(ServiceTrouble, match="it answered 500"):
         service.knows(SHA256, organization="")
+
+
+class StoredAnd500:
+    """The content is stored, and then something unexpected happens."""
+
+    def __call__(self, exchange: Exchange) -> None:
+        exchange.ordinary()
+        exchange.send(faults.Status(500).answer(exchange.request.path))
+
+
+def test_before_a_file_is_sent_again_after_a_500_it_is_asked_for(
+    service: Service, sandbox: Sandbox
+) -> None:
+    sandbox.fault(StoredAnd500(), method="POST")
+    assert upload(service) == Accepted(SHA256)
+    assert sandbox.counters["POST /upload"] == sandbox.counters["HEAD /upload"] == 1
+    sandbox.fault(faults.Status(500), method="POST", times=2)
+    other = b"other" + CONTENT
+    assert upload(service, other) == Accepted(hashlib.sha256(other).hexdigest())
+    assert sandbox.counters["HEAD /upload"] == 2
+    assert sandbox.counters["POST /upload"] == 4
 
 
 def test_no_permission_is_the_set_ups_fault(service: Service, sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -24,6 +25,7 @@ from tests.core.talking import (
     silent,
     talking,
 )
+from watcher import wire as wire_module
 from watcher.answer import BrokenAnswerError
 from watcher.pieces import Piece
 from watcher.wire import BodyFailedError, Proxy, Request, TooLateError, UnfitRequestError, Wire
@@ -257,6 +259,31 @@ def test_nobody_who_accepts_ends_the_connecting(wire_to: MakeWire) -> None:
 def connect_all(wires: list[Wire]) -> None:
     for wire in wires:
         wire.connect(time.monotonic() + PATIENCE)
+
+
+@contextmanager
+def nobody_accepts() -> Iterator[int]:
+    """A port where a connection is never answered: its queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(full.getsockname())
+        yield full.getsockname()[1]
+
+
+def test_an_address_that_swallows_everything_does_not_keep_from_the_next(
+    wire_to: MakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an IPv6 that is set up and leads nowhere."""
+    with talking(saying(ANSWER)) as server, nobody_accepts() as hole:
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+                for port in (hole, server.port)]  # fmt: skip
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        monkeypatch.setattr(wire_module, "NEXT_ADDRESS_SECONDS", SHORT)
+        assert ask(wire_to(server.port)).body == b"ok"
 
 
 def test_a_handshake_that_nobody_answers_ends_the_connecting(wire_to: MakeWire) -> None:
