@@ -6,8 +6,9 @@ Only the wiring (`daemon`) and the command line know it; everybody else is hande
 import os
 import stat
 import threading
+import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -150,7 +151,7 @@ class Settings(BaseSettings):
     def _shares_apart(self) -> Self:
         folders = [("share", share.path) for share in self.share]
         folders += [("sidecars", s.sidecars) for s in self.share if s.sidecars != "beside"]
-        real = {path: _real(path) for _, path in folders}
+        real = _real({path for _, path in folders})
         for index, (kind, path) in enumerate(folders):
             for other_kind, other in folders[:index]:
                 if _inside(real[path], real[other]) or _inside(real[other], real[path]):
@@ -165,14 +166,21 @@ def _inside(path: str, other: str) -> bool:
     return (path + "/").startswith(other.rstrip("/") + "/")
 
 
-def _real(path: str) -> str:
-    """Where a path leads; as it is written if a file server on the way does not answer: that is one
-    share's trouble and must not hold up the others."""
-    answer: list[str] = []
-    asking = threading.Thread(target=lambda: answer.append(os.path.realpath(path)), daemon=True)
-    asking.start()
-    asking.join(ANSWER_SECONDS)
-    return answer[0] if answer else os.path.normpath(path)
+def _real(paths: Collection[str]) -> Mapping[str, str]:
+    """Where each path leads; as it is written if a file server on the way does not answer: that is
+    one share's trouble and must not hold up the others."""
+    answers: dict[str, str] = {}
+
+    def ask(path: str) -> None:
+        answers[path] = os.path.realpath(path)
+
+    asking = [threading.Thread(target=ask, args=(path,), daemon=True) for path in paths]
+    for thread in asking:
+        thread.start()
+    deadline = time.monotonic() + ANSWER_SECONDS
+    for thread in asking:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return {path: os.path.normpath(path) for path in paths} | answers
 
 
 def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

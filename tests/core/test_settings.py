@@ -1,12 +1,14 @@
 """The configuration: where values come from, and errors that name file, key and remedy."""
 
 import os
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.core.factories import PATIENCE
 from watcher import settings as module
 from watcher.errors import ConfigurationError
 from watcher.settings import Settings, load
@@ -331,3 +333,19 @@ def test_a_configuration_that_is_no_file_is_not_waited_for(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "config.toml")
     with pytest.raises(ConfigurationError, match="is no regular file"):
         load(str(tmp_path / "config.toml"), {}, {})
+
+
+def test_all_shares_are_asked_at_once_where_they_lead_to(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several of one dead file server are waited for once."""
+    all_asked, real = threading.Barrier(5), os.path.realpath
+
+    def once_all_asked(path: str) -> str:
+        all_asked.wait(PATIENCE)
+        return "/same" if path in {"/1", "/4"} else real(path)
+
+    monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(os.path, "realpath", once_all_asked)
+    with pytest.raises(ConfigurationError, match="'/1' and share '/4' are the same"):
+        config.load("".join(f'[[share]]\npath = "/{number}"\n' for number in range(5)))
