@@ -54,9 +54,9 @@ class Gates:
         """Whether anything is held for the service's sake."""
         return any(gate.state == "closed" for gate in tuple(self._gates.values()))
 
-    def closed_seconds(self) -> float:
-        """For how long nothing has got through the gate that has been closed longest."""
-        return max((gate.closed_seconds for gate in tuple(self._gates.values())), default=0.0)
+    def closed_seconds(self, organization: str) -> float:
+        """For how long nothing has got through this organization's gate; 0 if it is open."""
+        return self._of(organization).closed_seconds
 
     def inherit(self, before: Self, organizations: Collection[str]) -> None:
         """What was closed under the configuration before is closed, and soon probed again."""

@@ -32,6 +32,9 @@ from watcher.trouble import STUCK_SECONDS
 
 OK, SOME_FAILED, LOGIN_NEEDED = 0, 1, 77
 
+ANEW_SECONDS = 10.0
+"""How soon a share's thread that ended is begun anew: what ended it will mostly end it again."""
+
 STILL_SECONDS = 180.0
 """Three times the longest silence that the service is allowed by default, after which any request
 has ended."""
@@ -65,6 +68,8 @@ class Shift:
     _login: tuple[str, object] | None = None
     _hopeful: bool = False
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
+    _begun: dict[Intake, float] = field(default_factory=dict)
+    _faults: int = 0
     _open: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
@@ -85,12 +90,14 @@ class Shift:
 
     def _begin(self, intake: Intake) -> None:
         work = intake.run_once if self.once else intake.run
+        self._begun[intake] = time.monotonic()
         self._threads[intake] = _thread(f"intake of {intake.share.root}", partial(self._told, work))
 
     def _told(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception as error:
+            self._faults += 1
             self.log.error(  # noqa: TRY400 - the trace is for the debug level
                 "failed", reason="internal_error", found=f"{type(error).__name__}: {error}"
             )
@@ -110,8 +117,8 @@ class Shift:
         for intake, thread in tuple(self._threads.items()):
             if thread.is_alive():
                 self.hangs.look(intake)
-            elif not self.once:  # whatever ended it
-                self._begin(intake)
+            elif not self.once and time.monotonic() - self._begun[intake] >= ANEW_SECONDS:
+                self._begin(intake)  # whatever ended it
         self.hangs.look_at_files()
 
     def _look_after_login(self) -> None:
@@ -161,19 +168,22 @@ class Shift:
     @property
     def nothing_left(self) -> bool:
         """Whether all is done, or nothing more can be done now."""
-        if self._held() or self.gates.closed_seconds() > STUCK_SECONDS:
+        hopeless = {each for each in self._organizations if self._is_hopeless(each)}
+        if hopeless == self._organizations:
             return True
         scanning = any(
             thread.is_alive() and not self.hangs.hung(intake)
             for intake, thread in self._threads.items()
         )
-        return not scanning and len(self.backlog) <= self.hangs.held
+        kept_back = sum(self.backlog.release(each, 0) for each in hopeless)
+        return not scanning and len(self.backlog) <= self.hangs.held + kept_back
 
-    def _held(self) -> bool:
-        """Whether a condition holds that no file will get past, so that `--once` need not wait."""
-        return self.conditions.holds("login_needed") or any(
-            self.conditions.holds("access_denied", intake.share.organization)
-            for intake in self.intakes
+    def _is_hopeless(self, organization: str) -> bool:
+        """Whether no file of it will get through, so that `--once` need not wait."""
+        return (
+            self.conditions.holds("login_needed")
+            or self.conditions.holds("access_denied", organization)
+            or self.gates.closed_seconds(organization) > STUCK_SECONDS
         )
 
     # Its end, in this order: first what brings work, then what does it.
@@ -256,7 +266,7 @@ class Shift:
             return LOGIN_NEEDED
         hung = any(self.hangs.hung(intake) for intake in self.intakes)
         well = self.tally.counts.all_well and self.scans.all_well and not len(self.backlog)
-        return OK if well and not hung else SOME_FAILED
+        return OK if well and not hung and not self._faults else SOME_FAILED
 
 
 def _thread(name: str, work: Callable[[], None]) -> threading.Thread:

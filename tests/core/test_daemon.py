@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.factories import PATIENCE, Log, a_share
+from watcher import shift as shift_module
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.conditions import Conditions
@@ -117,6 +118,7 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
         log=log.logger,
         display=Nothing(),
     )
+    monkeypatch.setattr(shift_module, "ANEW_SECONDS", 0.1)
     if dies == "intake":
         monkeypatch.setattr(intake, "_look", once_failing(intake._look))
     else:

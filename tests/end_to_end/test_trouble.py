@@ -94,6 +94,23 @@ def test_without_a_token_it_says_so_and_blames_no_file(installed: Installation, 
     assert not list(installed.share.rglob("*.rejected.txt"))
 
 
+def test_what_one_organization_refuses_does_not_end_the_others(installed: Installation) -> None:
+    other = installed.folder / "other"
+    installed.configure(
+        share='organization = "somebody-else"',
+        more=f'[[share]]\npath = "{other}"\n[workers]\ncount = 4',
+    )
+    other.mkdir()
+    installed.service.latency_seconds = 0.05
+    installed.drop("IMG.jpg", picture(1))
+    for number in range(20):
+        (other / f"{number}.jpg").write_bytes(picture(100 + number))
+    result = installed.once()
+    assert result.code == 1
+    assert len(result.named("uploaded")) == 20
+    assert [e["condition"] for e in result.named("condition_raised")] == ["access_denied"]
+
+
 def test_a_foreign_organization_is_access_denied_and_blames_no_file(
     installed: Installation,
 ) -> None:
