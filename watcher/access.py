@@ -10,6 +10,7 @@ from watcher.connection import MIN_BYTES_PER_SECOND, Connection, Trust, WireTran
 from watcher.errors import ConfigurationError
 from watcher.ignores import Ignores
 from watcher.pace import NoPace, Pace
+from watcher.places import Places
 from watcher.proxies import proxies
 from watcher.settings import Settings
 from watcher.settling import Moment, Settling
@@ -38,9 +39,15 @@ def shares_of(settings: Settings) -> tuple[Share, ...]:
             rescan_seconds=share.rescan_seconds,
             require_mount=share.require_mount,
             ignores=Ignores(share.ignore),
+            uploads=Places(of_one_share(settings, settings.upload.parallel)),
         )
         for share in settings.share
     )
+
+
+def of_one_share(settings: Settings, count: int) -> int:
+    """How many of `count` the files of one share may have: where there are others, not all."""
+    return count if len(settings.share) == 1 else max(1, count * 3 // 4)
 
 
 def tokens_of(

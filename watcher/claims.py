@@ -14,6 +14,10 @@ WAIT_SECONDS = 0.1
 """How long the first of those others waits on the spot: most files are sent sooner, and that spares
 opening it again. Further ones come again later, so that a thousand copies keep no worker."""
 
+SOONEST_SECONDS, LATEST_SECONDS = 0.1, 10.0
+"""Bounds of when such another one comes again. A thousand copies of one large file that came ten
+times a second would keep a processor busy."""
+
 Claim = Literal["mine", "taken", "done"]
 """`mine`: this file asks and sends; `taken`: another one is just doing so; `done`: another one has,
 moments ago, and the service confirmed it."""
@@ -28,7 +32,7 @@ class Claims:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._taken: dict[tuple[str, str], threading.Thread] = {}
+        self._taken: dict[tuple[str, str], tuple[threading.Thread, float]] = {}
         self._awaited: dict[tuple[str, str], threading.Event] = {}
         self._done: dict[tuple[str, str], float] = {}
         self._abandoned: WeakSet[threading.Thread] = WeakSet()
@@ -46,7 +50,7 @@ class Claims:
         finally:
             if claim == "mine":
                 with self._lock:
-                    if self._taken.get(key) is threading.current_thread():
+                    if self._owner(key) is threading.current_thread():
                         self._end(key)
 
     def _claim(self, key: tuple[str, str]) -> Claim:
@@ -57,8 +61,19 @@ class Claims:
             self._forget_old()
             if key in self._done:
                 return "done"
-            self._taken[key] = me
+            self._taken[key] = me, self._clock()
             return "mine"
+
+    def _owner(self, key: tuple[str, str]) -> threading.Thread | None:
+        return self._taken[key][0] if key in self._taken else None
+
+    def patience(self, sha256: str, organization: str) -> float:
+        """Seconds after which to come again for content that is `taken`: as long as it has been so
+        already, within bounds."""
+        with self._lock:
+            now = self._clock()
+            _, since = self._taken.get((sha256, organization), (None, now))
+            return min(max(SOONEST_SECONDS, now - since), LATEST_SECONDS)
 
     def _ends_soon(self, key: tuple[str, str]) -> bool:
         """Waits a moment for the end of another's claim, unless somebody does so already."""
@@ -90,7 +105,7 @@ class Claims:
         comes by from now on is another's."""
         with self._lock:
             self._abandoned.add(thread)
-            for key in [key for key, owner in self._taken.items() if owner is thread]:
+            for key in [key for key in self._taken if self._owner(key) is thread]:
                 self._end(key)
 
     def _forget_old(self) -> None:

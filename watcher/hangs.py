@@ -127,7 +127,7 @@ class Hangs:
         replaced = self._pool.replace(held)
         for thread, candidate in replaced:
             self._held.append((thread, candidate.share))
-            candidate.share.large_reads.abandon(thread)
+            candidate.share.abandon(thread)
             self._backlog.give_up(candidate)
             self._abandon(thread, candidate)
         return [candidate for _, candidate in replaced]

@@ -4,13 +4,14 @@ Nothing is ever concluded from absence alone: these are called for a deletion or
 kernel announced.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from watcher.outcomes import Stamp
 from watcher.record import claimed_before, remove_note, remove_sidecar
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
-from watcher.tree import NotThere, is_free, split
+from watcher.tree import Closing, NotThere, is_free, split
 
 
 def former_claim(share: Share, former: str, stamp: Stamp) -> str | None:
@@ -27,9 +28,24 @@ def former_claim(share: Share, former: str, stamp: Stamp) -> str | None:
 def forget(share: Share, path: str) -> None:
     """Takes the record of `path` away if no file is there any more."""
     folder, name = split(path)
-    with suppress(NotThere), share.tree.folder(folder) as images:
-        if is_free(name, images):
+    with suppress(NotThere), _folder_or_none(share, folder) as images:
+        if images is None or is_free(name, images):
             with share.records(folder, images) as records:
                 if records is not None:
                     remove_sidecar(name, records)
                     remove_note(name, records)
+
+
+@contextmanager
+def _folder_or_none(share: Share, folder: str) -> Iterator[int | None]:
+    """The open folder of images; None if it is gone with what was in it, but its records are not,
+    for they are in a mirror. Raises `NotThere`."""
+    try:
+        fd = share.tree.open_folder(folder)
+    except NotThere:
+        if share.mirror is None:
+            raise
+        yield None
+        return
+    with Closing(fd):
+        yield fd

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Literal
 
 from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
@@ -31,7 +33,7 @@ class Share:
     """A share as the configuration describes it. Immutable; any thread may use it.
 
     `mirror` is the folder that takes the sidecars if they are not beside the images; `large_reads`
-    are the places of those who read a large file.
+    are the places of those who read a large file, `uploads` of those who send one.
     """
 
     root: str
@@ -43,18 +45,24 @@ class Share:
     require_mount: bool = False
     ignores: Ignores = field(default_factory=Ignores)
     large_reads: Places = field(default_factory=lambda: Places(READERS, patience=READ_SECONDS))
+    uploads: Places = field(default_factory=lambda: Places(sys.maxsize))
 
     @property
     def tree(self) -> Tree:
         """The tree of images."""
         return Tree(self.root, require_mount=self.require_mount)
 
+    def abandon(self, thread: Thread) -> None:
+        """A thread that this share holds for good has no place here any more."""
+        self.large_reads.abandon(thread)
+        self.uploads.abandon(thread)
+
     def readers(self, size: int) -> AbstractContextManager[bool]:
         """Entered to read a whole file of `size` bytes; gives whether the thread may go on."""
         return self.large_reads if size >= LARGE else nullcontext(enter_result=True)
 
     def records(
-        self, relative: str, images: int, *, create: bool = False
+        self, relative: str, images: int | None, *, create: bool = False
     ) -> AbstractContextManager[int | None]:
         """The open folder that holds the records of the images in `relative`; None if a mirror has
         nothing of that folder yet, unless it is to `create` it.

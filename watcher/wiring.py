@@ -12,7 +12,15 @@ from typing import NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from watcher import logs
-from watcher.access import connections, moment, pace_of, settling_of, shares_of, tokens_of
+from watcher.access import (
+    connections,
+    moment,
+    of_one_share,
+    pace_of,
+    settling_of,
+    shares_of,
+    tokens_of,
+)
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.claims import Claims
@@ -111,7 +119,7 @@ def _shift(
 ) -> Shift:
     connect = connections(settings, environ)
     settling = settling_of(settings, rehearsal=rehearsal)
-    backlog = Backlog(clock=time.monotonic, at_once=_of_one_share(settings))
+    backlog = Backlog(clock=time.monotonic, at_once=of_one_share(settings, settings.workers.count))
     gates, places = Gates(backlog), Places(settings.upload.parallel)
     conditions, tally, claims = Conditions(log), lasting.tally, Claims(time.monotonic)
     scans = ScanLog(log, conditions)
@@ -269,11 +277,6 @@ def _ways(
             yield journey.rehearse if rehearsal else journey.take
 
     return way
-
-
-def _of_one_share(settings: Settings) -> int | None:
-    """How many workers the files of one share may have: where there are others, not all."""
-    return None if len(settings.share) == 1 else max(1, settings.workers.count * 3 // 4)
 
 
 def _display(shares: tuple[Share, ...]) -> Display:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from tests.core.factories import HASH, OTHER_HASH, PATIENCE, Clock, ended, in_thread, wait_until
-from watcher.claims import REMEMBERED_SECONDS, Claims
+from watcher.claims import LATEST_SECONDS, REMEMBERED_SECONDS, SOONEST_SECONDS, Claims
 
 
 @pytest.fixture
@@ -128,3 +128,16 @@ def test_who_waits_for_one_that_is_abandoned_may_send_itself_and_that_one_nothin
         ask(patient, got)
     ask(patient, got)
     assert got == ["mine", "taken", "taken"]
+
+
+def test_content_that_is_sent_for_long_is_come_back_for_ever_more_seldom(
+    claims: Claims, clock: Clock
+) -> None:
+    with claims.claim(HASH, "studio"):
+        waits = []
+        for _ in range(12):
+            waits.append(claims.patience(HASH, "studio"))
+            clock.advance(waits[-1])
+        assert waits == sorted(waits)
+        assert (waits[0], waits[-1]) == (SOONEST_SECONDS, LATEST_SECONDS)
+    assert claims.patience(HASH, "studio") == SOONEST_SECONDS

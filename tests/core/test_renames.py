@@ -1,6 +1,7 @@
 """Files that were only renamed: the record follows without a look, or goes; it is never wrong."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -302,6 +303,25 @@ def test_a_record_in_a_mirror_is_carried_there(
             (studio.root / "out").rename(studio.root / "in" / "there")
             studio.share.move_records("out", "in/there")
             assert studio.take("in/there/new.jpg") == Standing(rejected=False)
+
+
+def test_a_record_in_a_mirror_goes_though_the_folder_of_its_image_went_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    with Sandbox() as service:
+        studio = Studio(tmp_path, service, monkeypatch, mirror=str(mirror))
+        with studio.connection:
+            studio.drop(OLD, CONTENT)
+            studio.take(OLD)
+            shutil.rmtree(studio.root / "in")
+            assert studio.take(OLD) == Gone()
+            assert (mirror / "in").exists()
+            assert list((mirror / "in").iterdir())  # nothing is concluded from absence
+            studio.candidate(OLD).vanished = True
+            assert studio.take(OLD) == Gone()
+            assert not list((mirror / "in").iterdir())
 
 
 @pytest.fixture

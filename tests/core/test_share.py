@@ -8,7 +8,9 @@ import pytest
 
 from tests.core.factories import PATIENCE, ROOT, a_share, ended, in_thread, made_read_only
 from watcher import share as share_module
+from watcher.access import shares_of
 from watcher.errors import RecordUnwritable
+from watcher.settings import load
 from watcher.share import LARGE, READERS, Share
 
 
@@ -113,3 +115,26 @@ def test_large_files_that_are_never_read_to_their_end_do_not_hold_up_the_next(
         assert inside.acquire(timeout=PATIENCE)
     go_on.set()
     assert ended(*readers)
+
+
+@pytest.mark.parametrize(("count", "of_one"), [(1, 4), (2, 3)])
+def test_where_there_are_others_a_share_has_not_all_places_of_those_who_send(
+    tmp_path: Path, count: int, of_one: int
+) -> None:
+    blocks = "".join(f'[[share]]\npath = "{tmp_path}/{number}"\n' for number in range(count))
+    config = tmp_path / "config.toml"
+    config.write_text(f"{blocks}[upload]\nparallel = 4\n")
+    for share in shares_of(load(str(config), {}, {})):
+        inside, go_on = threading.Semaphore(0), threading.Event()
+
+        def send(share: Share = share) -> None:
+            with share.uploads:
+                inside.release()  # noqa: B023 - it ends within the loop
+                go_on.wait(PATIENCE)  # noqa: B023 - as above
+
+        senders = [in_thread(send) for _ in range(5)]
+        for _ in range(of_one):
+            assert inside.acquire(timeout=PATIENCE)
+        assert not inside.acquire(timeout=0.1)  # as above
+        go_on.set()
+        assert ended(*senders)
