@@ -31,9 +31,9 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.pace import NoPace, Pace
+from watcher.placing import NameTooLong
 from watcher.record import (
     LONGEST_NAME,
-    NOTE,
     SIDECAR,
     claim_beside,
     remove_note,
@@ -45,11 +45,8 @@ from watcher.record import (
 from watcher.renames import forget, former_claim
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
 from watcher.settling import HOLED, TWICE, Moment, Settling, observe
-from watcher.sidecar import NAME_MAX, ForeignRecord
+from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
-
-EQUAL_CONTENT_SECONDS = 0.1
-"""How soon a file is looked at again whose content another file is just sending."""
 
 
 class Journey:
@@ -81,8 +78,8 @@ class Journey:
     def take(self, candidate: Candidate) -> Outcome:
         """The whole way. Raises `errors.WatcherError` for what is not the file's fault."""
         outcome = self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
-        comes_back = isinstance(outcome, NotSettled | Held | Changed)
-        if candidate.moved_from is not None and not comes_back:
+        ended = not isinstance(outcome, NotSettled | Held | Changed)
+        if ended and candidate.moved_from is not None:
             forget(candidate.share, candidate.moved_from)
             candidate.moved_from = None
         return outcome
@@ -143,7 +140,11 @@ class Journey:
                 if wait:
                     yield NotSettled("quiet_time", wait)
                     return
-                recorded = claim_beside(name, records) if state == "stale" else None
+                recorded = (
+                    claim_beside(name, records, mtime_ns=status.st_mtime_ns)
+                    if state == "stale"
+                    else None
+                )
             fd = open_regular(name, images)
         try:
             file = OpenFile.of(fd, name, recorded)
@@ -156,15 +157,15 @@ class Journey:
         seen = candidate.seen
         if seen is None or seen.stamp != file.stamp:
             return Changed()
-        if file.writers == "some":
-            return NotSettled("being_written", self._settling.settle_seconds)
-        times = TWICE if file.writers == "unknown" else 1
+        if file.writers == "some" and (wait := self._settling.wait_for_writer(seen, now)):
+            return NotSettled("being_written", wait)
+        times = 1 if file.writers == "none" else TWICE
         if file.has_hole:
             times = HOLED
         wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
         return NotSettled("quiet_time", wait) if wait else None
 
-    def _carried(self, candidate: Candidate, file: OpenFile) -> AlreadyKnown | Changed | None:
+    def _carried(self, candidate: Candidate, file: OpenFile) -> Outcome | None:
         """A file that was renamed, and nothing else, keeps its sidecar without being read.
 
         Every write before the rename would have been announced before it, and every one since
@@ -212,9 +213,8 @@ class Journey:
     def _still_arriving(self, candidate: Candidate, file: OpenFile, found: str) -> Outcome:
         if candidate.seen is None:
             return Changed()
-        wait = self._settling.wait_for_end(
-            candidate.seen, self._now(), trust_times=file.writers == "none"
-        )
+        trust_times = file.writers == "none"
+        wait = self._settling.wait_for_end(candidate.seen, self._now(), trust_times=trust_times)
         return NotSettled("incomplete", wait) if wait else Rejected("incomplete", found)
 
     # Known?, uploaded
@@ -222,13 +222,11 @@ class Journey:
     def _brought_to_service(self, candidate: Candidate, file: OpenFile, hashed: Hashed) -> Outcome:
         """The service has the content at the end, or the file is rejected, or it raises."""
         image, sha256, size = hashed.image, hashed.sha256, file.stamp.size
-        if file.recorded == sha256:
-            done = AlreadyKnown(image, sha256, size, how="sidecar_restamped")
-            return self._recorded(candidate, file, sha256) or done
         organization = candidate.share.organization
         with self._claims.claim(sha256, organization) as claim:
             if claim == "taken":
-                return NotSettled("equal_content_under_way", EQUAL_CONTENT_SECONDS)
+                patience = self._claims.patience(sha256, organization)
+                return NotSettled("equal_content_under_way", patience)
             if claim == "done":
                 done = AlreadyKnown(image, sha256, size, how="equal_content")
                 return self._recorded(candidate, file, sha256) or done
@@ -238,10 +236,10 @@ class Journey:
                 return self._recorded(candidate, file, sha256) or AlreadyKnown(image, sha256, size)
             body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
-            with self._uploads as place:
-                if not place:
+            with candidate.share.uploads as first, self._uploads as second:
+                if not (first and second):
                     return Held()  # as with reading
-                answer = self._service.upload(body, organization=organization)
+                answer = self._service.upload(body, sha256=sha256, organization=organization)
             if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more
             match answer:
@@ -254,12 +252,16 @@ class Journey:
 
     # Recorded
 
-    def _recorded(self, candidate: Candidate, file: OpenFile, sha256: str) -> Changed | None:
-        """Writes the sidecar; `Changed` if the file is not what was sent any more."""
+    def _recorded(self, candidate: Candidate, file: OpenFile, sha256: str) -> Outcome | None:
+        """Writes the sidecar; `Changed` if the file is not what was sent any more, `Rejected` if
+        none can have that name."""
         with self._record_folder(candidate, file) as records:
             if records is None:
                 return Changed()
-            write_sidecar(file.name, sha256, stamp=file.stamp, mode=file.mode, folder=records)
+            try:
+                write_sidecar(file.name, sha256, stamp=file.stamp, mode=file.mode, folder=records)
+            except NameTooLong as error:
+                return Rejected("name_too_long", str(error), noted=False)
             # A writer who came since the last look and set the time back would make this sidecar
             # look current. From here on the change time tells.
             if not file.unchanged:
@@ -272,14 +274,12 @@ class Journey:
         with self._record_folder(candidate, file) as records:
             if records is None:
                 return Changed()
-            if len(os.fsencode(file.name + NOTE)) > NAME_MAX:
-                return replace(why, noted=False)
             text, now = note_text(why.reason, why.found), self._now().local
             try:
                 write_note(
                     file.name, text, when=now, stamp=file.stamp, mode=file.mode, folder=records
                 )
-            except ForeignRecord:  # somebody's own file of that name: the log has it
+            except (ForeignRecord, NameTooLong):  # there can be none: the log has it
                 return replace(why, noted=False)
             if file.unchanged:
                 return why

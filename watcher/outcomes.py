@@ -38,7 +38,7 @@ class AlreadyKnown:
     image: Image | None
     sha256: str
     size: int
-    how: Literal["asked", "sidecar_restamped", "equal_content", "renamed"] = "asked"
+    how: Literal["asked", "equal_content", "renamed"] = "asked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,27 @@ All functions are told the open folder that holds the record and are stateless.
 """
 
 import errno
-import hashlib
 import os
-import re
-import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Literal
 
 from watcher.errors import FileUnreadable, RecordUnwritable
 from watcher.outcomes import Stamp
+from watcher.placing import NameTooLong, put_in_place, temporary, trouble_told
 from watcher.sidecar import (
     MAX_LINE,
     NAME_MAX,
     ForeignRecord,
     claimed_hash,
+    hash_for_another,
     line_length,
+    same_time,
     sidecar_line,
 )
-from watcher.tree import NotThere, open_regular, rename_to_free
+from watcher.tree import NotThere, open_regular
 
 SIDECAR = ".sha256"
 NOTE = ".rejected.txt"
@@ -35,9 +35,6 @@ LONGEST_NAME = NAME_MAX - len(SIDECAR)
 
 NOTE_TITLE = b"This image was not sent to AutoRetouch.\n"
 """The first line of every note, by which it is known as ours."""
-
-LEFT_OVER = re.compile(r"\.autoretouch-[0-9a-f-]+\.tmp")
-"""Names of temporary files on the way to a record."""
 
 State = Literal["uploaded", "rejected", "stale", "none"]
 """What stands beside an image: a current sidecar, a current note, something that is not current,
@@ -70,9 +67,10 @@ def doubts(suffix: str, image: os.stat_result, name: str, folder: int) -> tuple[
     found: list[Doubt] = []
     if record.st_size != line_length(name) if suffix == SIDECAR else not record.st_size:
         found.append("length")
-    if not _same_time(record.st_mtime_ns, image.st_mtime_ns):
+    if not same_time(record.st_mtime_ns, image.st_mtime_ns):
         found.append("mtime")
-    if image.st_ctime_ns > record.st_ctime_ns:
+    # A change in the future (a clock was set back) is none that came after the record.
+    if record.st_ctime_ns < image.st_ctime_ns <= time.time_ns():
         found.append("ctime")
     return tuple(found)
 
@@ -86,32 +84,26 @@ def _lstat(name: str, folder: int) -> os.stat_result | None:
         raise
 
 
-_GRAINS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
-"""Nanoseconds that file systems keep times to: NTFS and SMB 100 ns, then 1 us, 1 ms, exFAT 10 ms,
-ext3 1 s, FAT 2 s."""
-
-
-def _same_time(record_ns: int, image_ns: int) -> bool:
-    """Equal, as far as the record's file system keeps times: a mirror may be on a coarser one.
-    (What this lets through on a finer one, the change time catches.)"""
-    return record_ns == image_ns or any(
-        record_ns % grain == 0 and image_ns // grain * grain == record_ns for grain in _GRAINS
-    )
-
-
-def recorded_hash(name: str, folder: int) -> str | None:
+def recorded_hash(name: str, folder: int, *, mtime_ns: int | None = None) -> str | None:
     """The hash that the sidecar of `name` claims, current or not; None if there is no sidecar or
-    only a torn one. Raises `ForeignRecord` if something that is not ours has its name."""
-    text = _content(name + SIDECAR, folder, MAX_LINE)
-    return None if text is None else claimed_hash(text, name)
+    only a torn one. Raises `ForeignRecord` if something that is not ours has its name; a line for
+    another name is ours if it has the image's time, `mtime_ns`: both were renamed together."""
+    return _sidecar(name, folder, mtime_ns)[1]
 
 
-def _has_sidecar(name: str, folder: int) -> bool:
-    """Whether a sidecar of ours is there, whole or torn. Raises like `recorded_hash`."""
+def _sidecar(name: str, folder: int, mtime_ns: int | None = None) -> tuple[bool, str | None]:
+    """Whether there is a sidecar, and the hash that it claims. Raises like `recorded_hash`."""
     text = _content(name + SIDECAR, folder, MAX_LINE)
-    if text is not None:
-        claimed_hash(text, name)
-    return text is not None
+    if text is None:
+        return False, None
+    try:
+        return True, claimed_hash(text, name)
+    except ForeignRecord:
+        there = _lstat(name + SIDECAR, folder)
+        renamed = mtime_ns is not None and there and same_time(there.st_mtime_ns, mtime_ns)
+        if renamed and (claimed := hash_for_another(text)):
+            return True, claimed
+        raise
 
 
 def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
@@ -121,7 +113,7 @@ def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
     sidecar = _lstat(name + SIDECAR, folder)
     if sidecar is None or sidecar.st_size != line_length(name):
         return None
-    if not _same_time(sidecar.st_mtime_ns, stamp.mtime_ns) or sidecar.st_ctime_ns > stamp.ctime_ns:
+    if not same_time(sidecar.st_mtime_ns, stamp.mtime_ns) or sidecar.st_ctime_ns > stamp.ctime_ns:
         return None
     return recorded_hash(name, folder)
 
@@ -136,7 +128,7 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
         raise ForeignRecord(name) from error
     try:
         # One that cannot be read cannot be replaced with care either.
-        with _trouble_told(name, "read"):
+        with trouble_told(name, "read"):
             return os.read(fd, at_most + 1)
     finally:
         os.close(fd)
@@ -151,10 +143,12 @@ def state_beside(image: os.stat_result, name: str, records: int | None) -> State
         raise RecordUnwritable(why) from error
 
 
-def claim_beside(name: str, records: int | None) -> str | ForeignRecord | None:
+def claim_beside(
+    name: str, records: int | None, *, mtime_ns: int | None = None
+) -> str | ForeignRecord | None:
     """`recorded_hash` as a value, for a folder of records that may not be there yet."""
     try:
-        return None if records is None else recorded_hash(name, records)
+        return None if records is None else recorded_hash(name, records, mtime_ns=mtime_ns)
     except ForeignRecord as foreign:
         return foreign
 
@@ -166,8 +160,8 @@ def write_sidecar(name: str, sha256: str, *, stamp: Stamp, mode: int, folder: in
     `FileExistsError` if something that is not ours is there or turned up just now.
     """
     remove_note(name, folder)  # first: a crash in between leaves no record, never two
-    line, ours = sidecar_line(name, sha256), _has_sidecar(name, folder)
-    _write(name + SIDECAR, line, over=ours, stamp=stamp, mode=mode, folder=folder)
+    line, (ours, _) = sidecar_line(name, sha256), _sidecar(name, folder, stamp.mtime_ns)
+    put_in_place(name + SIDECAR, line, over=ours, stamp=stamp, mode=mode, folder=folder)
 
 
 def write_note(
@@ -186,7 +180,7 @@ def write_note(
         "Mend or replace the image, or delete this note, and it is looked at again.\n"
     )
     content, over = NOTE_TITLE + told.encode(), before == "ours"
-    _write(name + NOTE, content, over=over, stamp=stamp, mode=mode, folder=folder)
+    put_in_place(name + NOTE, content, over=over, stamp=stamp, mode=mode, folder=folder)
 
 
 def _for_people(name: str) -> str:
@@ -220,81 +214,13 @@ def _is_our_note(text: bytes) -> bool:
 def remove_sidecar(name: str, folder: int) -> None:
     """Takes our sidecar away; a foreign file of that name stays."""
     with suppress(ForeignRecord):  # not ours: it stays
-        _has_sidecar(name, folder)
+        recorded_hash(name, folder)
         _remove(name + SIDECAR, folder)
 
 
 def _remove(name: str, folder: int) -> None:
     """Takes a record away, and what a crash may have left on the way to it."""
-    for each in (name, _temporary(name)):
-        with _trouble_told(name), suppress(FileNotFoundError, IsADirectoryError):
+    for each in (name, temporary(name)):
+        absent = suppress(FileNotFoundError, IsADirectoryError)
+        with suppress(NameTooLong), trouble_told(name), absent:
             os.unlink(each, dir_fd=folder)
-
-
-def _write(
-    target: str, content: bytes, *, over: bool, stamp: Stamp, mode: int, folder: int
-) -> None:
-    """Puts a record in place whole or not at all; `over` one of ours, if one was there. Otherwise
-    whatever turned up since raises `FileExistsError`.
-
-    No fsync: after a power cut the file may be missing or empty, and either is found by its
-    length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
-    """
-    with _trouble_told(target):
-        fd, temporary = _open_new(_temporary(target), folder)
-        try:
-            _fill(fd, content, stamp=stamp, mode=mode)
-            if over:
-                os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
-            else:
-                rename_to_free(temporary, target, folder)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
-
-
-def _temporary(target: str) -> str:
-    """Hidden, so that nobody takes it for anything; short, so that it fits wherever the sidecar
-    does; always the same for one record, so that what a crash left is found and taken away. (In
-    this form: `LEFT_OVER`.)"""
-    mark = hashlib.blake2b(os.fsencode(target), digest_size=8).hexdigest()
-    return f".autoretouch-{mark}.tmp"
-
-
-def _open_new(name: str, folder: int) -> tuple[int, str]:
-    """A new file of this name, or of one like it if somebody planted a folder there."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(name, flags, 0o600, dir_fd=folder), name
-    except FileExistsError:
-        try:
-            os.unlink(name, dir_fd=folder)
-        except OSError as error:
-            if error.errno not in {errno.EISDIR, errno.EPERM}:
-                raise
-            name = name.replace("-", f"-{secrets.token_hex(4)}-", 1)
-        return os.open(name, flags, 0o600, dir_fd=folder), name
-
-
-def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:
-    try:
-        if os.write(fd, content) != len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        # Who may read the image may read its record. (The daemon is not the image's owner, so it
-        # reads the image by the group's or everybody's right, and those are what it passes on.)
-        with suppress(PermissionError):  # SMB mounts refuse modes; there the mount decides
-            os.fchmod(fd, 0o600 | (mode & 0o044))
-        os.utime(fd, ns=(stamp.mtime_ns, stamp.mtime_ns))
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _trouble_told(target: str, doing: str = "write") -> Iterator[None]:
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise RecordUnwritable(f"cannot {doing} {target!a}: {error.strerror}") from error

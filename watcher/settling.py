@@ -50,7 +50,12 @@ HOLED = 5
 that, and so does a black picture that `cp` made sparse. It lengthens the wait, no more."""
 
 MAX_LOOK_SECONDS = 30.0
-"""An image whose end is missing is looked at again at least this often."""
+"""An image whose end is missing, or that is open for writing, is looked at again at least this
+often."""
+
+OPEN_SECONDS = 3600.0
+"""Seconds without a change after which it does not matter that a file is open for writing: it may
+be so for as long as a program runs, or an NFS 4 client has a delegation (see `writers`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,15 @@ class Settling:
     def wait_for_end(self, seen: Observation, now: Moment, *, trust_times: bool) -> float:
         """Seconds until the next look at an image whose end is missing; 0 if it will not come."""
         unchanged = _unchanged_for(seen, now, trust_times=trust_times)
-        left = self.incomplete_after_seconds - unchanged
+        return self._next_look(unchanged, self.incomplete_after_seconds)
+
+    def wait_for_writer(self, seen: Observation, now: Moment) -> float:
+        """Seconds until the next look at a file that somebody has open for writing; 0 if that has
+        come to nothing for so long that the file counts as any other."""
+        return self._next_look(_unchanged_for(seen, now, trust_times=False), OPEN_SECONDS)
+
+    def _next_look(self, unchanged: float, at_most: float) -> float:
+        left = at_most - unchanged
         if left <= 0:
             return 0.0
         return min(left, max(self.settle_seconds, min(unchanged, MAX_LOOK_SECONDS)))
@@ -108,6 +121,9 @@ def writers(fd: int) -> Writers:
     us SIGIO, whose default would end the process: the daemon ignores it (see `daemon`). On an NFS
     server that keeps no file open between two writes, "none" is not the whole truth: the quiet time
     and the image's own end are the other two witnesses.
+
+    "some" need not be true for ever: nfsd keeps a file open for writing as long as an NFS 4 client
+    has a delegation, minutes after it was closed there (measured, Linux 6.1).
 
     On a mounted NFS, SMB or FUSE share the answer means nothing (measured, Linux 6.1): granted
     while somebody writes on the server, refused while nobody does, for want of a delegation.

@@ -1,4 +1,6 @@
-"""The one line of a sidecar: as GNU `sha256sum` writes it, and as its `-c` reads it. Pure text."""
+"""The one line of a sidecar: as GNU `sha256sum` writes it, and as its `-c` reads it; and its time.
+
+Pure."""
 
 import os
 import re
@@ -56,3 +58,22 @@ def _is_torn(text: bytes, written: bytes) -> bool:
     digits = len(text) - len(text.lstrip(b"0123456789abcdef"))
     rest = text[digits:]
     return digits <= 64 and (not rest or (digits == 64 and (b"  " + written).startswith(rest)))
+
+
+def hash_for_another(text: bytes) -> str | None:
+    """The hash of a whole line that `sidecar_line` can have written, whatever the name."""
+    line = re.fullmatch(rb"\\?([0-9a-f]{64})  [^/\n]+\n", text)
+    return line and line[1].decode("ascii")
+
+
+_GRAINS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""Nanoseconds that file systems keep times to: NTFS and SMB 100 ns, then 1 us, 1 ms, exFAT 10 ms,
+ext3 1 s, FAT 2 s."""
+
+
+def same_time(record_ns: int, image_ns: int) -> bool:
+    """Equal, as far as the record's file system keeps times: a mirror may be on a coarser one.
+    (What this lets through on a finer one, the change time catches.)"""
+    return record_ns == image_ns or any(
+        record_ns % grain == 0 and image_ns // grain * grain == record_ns for grain in _GRAINS
+    )

@@ -57,10 +57,10 @@ ENDS: list[tuple[Outcome, Counts, dict[str, Any] | None]] = [
          "height": 480, "seconds": 0.1},
     ),
     (
-        AlreadyKnown(SMALL, HASH, 5, how="sidecar_restamped"),
+        AlreadyKnown(SMALL, HASH, 5, how="renamed"),
         Counts(already_known=1, bytes=5),
         {"event": "already_known", "sha256": HASH, "bytes": 5, "format": "jpeg", "width": 640,
-         "height": 480, "seconds": 0.1, "reason": "sidecar_restamped"},
+         "height": 480, "seconds": 0.1, "reason": "renamed"},
     ),
     (
         RAW,

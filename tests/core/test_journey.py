@@ -25,9 +25,9 @@ from tests.core.studio import (
     status,
 )
 from tests.end_to_end.pictures import REJECTED, picture
-from watcher import journey, openfile
+from watcher import journey, openfile, placing
+from watcher.claims import REMEMBERED_SECONDS, SOONEST_SECONDS
 from watcher.errors import FileUnreadable, RecordUnwritable, ServiceTrouble, ShareGone
-from watcher.journey import EQUAL_CONTENT_SECONDS
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -42,7 +42,7 @@ from watcher.outcomes import (
 )
 from watcher.record import NOTE_TITLE
 from watcher.sandbox import faults
-from watcher.settling import HOLED, TWICE
+from watcher.settling import HOLED, OPEN_SECONDS, TWICE
 
 # The usual ways
 
@@ -85,18 +85,28 @@ def test_content_that_the_service_has_is_not_sent(studio: Studio) -> None:
     assert not studio.posts
 
 
-def test_a_sidecar_whose_stamp_alone_is_old_is_stamped_again_without_asking(
+def test_a_sidecar_whose_stamp_alone_is_old_is_stamped_again_if_the_service_agrees(
     studio: Studio,
 ) -> None:
     image = studio.drop("a.jpg", picture())
     studio.take("a.jpg")
     asked = len(studio.service.requests)
     os.utime(image)
+    studio.clock.advance(REMEMBERED_SECONDS)
     outcome = studio.take("a.jpg")
     assert isinstance(outcome, AlreadyKnown)
-    assert outcome.how == "sidecar_restamped"
+    assert outcome.how == "asked"
     assert studio.take("a.jpg") == Standing(rejected=False)
-    assert len(studio.service.requests) == asked
+    assert len(studio.service.requests) == asked + 1
+
+
+def test_a_right_hash_that_somebody_else_wrote_does_not_say_that_the_service_has_it(
+    studio: Studio,
+) -> None:
+    image = studio.drop("a.jpg", picture())
+    beside(image).write_text(f"{sha256(picture())}  a.jpg\n")
+    assert isinstance(studio.take("a.jpg"), Uploaded)
+    assert claim(image) == sha256(picture())
 
 
 @pytest.mark.parametrize("text", [b"", b"d4d4", f"{HASH}  a.jpg\n".encode()])
@@ -224,15 +234,30 @@ def test_a_file_is_left_alone_until_it_has_been_quiet(studio: Studio) -> None:
     assert isinstance(studio.take("a.jpg"), Uploaded)
 
 
-def test_a_file_that_is_open_for_writing_waits_however_long_its_writer_pauses(
+def test_a_file_that_is_open_for_writing_waits_until_its_writer_is_through(
     studio: Studio,
 ) -> None:
     image = studio.drop("a.jpg", picture())
     with image.open("r+b"):
         for _ in range(3):
             assert studio.take("a.jpg") == NotSettled("being_written", SETTLE)
-            studio.clock.advance(LONG_AGO)
+            studio.clock.advance(OPEN_SECONDS / 4)
     assert isinstance(studio.take("a.jpg"), Uploaded)
+
+
+def test_a_file_that_stays_open_for_an_hour_without_a_change_is_as_any_other(
+    studio: Studio,
+) -> None:
+    """As a program does it that never closes it, or an NFS 4 client that has a delegation."""
+    image = studio.drop("a.jpg", picture())
+    with image.open("r+b") as file:
+        studio.take("a.jpg")
+        studio.clock.advance(OPEN_SECONDS)
+        file.write(picture(2))  # so it begins anew
+        file.flush()
+        assert studio.take("a.jpg") == NotSettled("being_written", SETTLE)
+        studio.clock.advance(OPEN_SECONDS)
+        assert isinstance(studio.take("a.jpg"), Uploaded)
 
 
 def test_where_the_kernel_cannot_say_who_writes_the_quiet_is_watched_twice(
@@ -403,7 +428,7 @@ def test_equal_content_under_way_is_waited_for_and_then_not_even_asked_for(
     image = studio.drop("copy.jpg", content)
     with studio.claims.claim(sha256(content), organization):
         outcome = studio.take("copy.jpg")
-        assert outcome == NotSettled("equal_content_under_way", EQUAL_CONTENT_SECONDS)
+        assert outcome == NotSettled("equal_content_under_way", SOONEST_SECONDS)
         studio.claims.done(sha256(content), organization)
     done = studio.take("copy.jpg")
     assert isinstance(done, AlreadyKnown)
@@ -471,6 +496,31 @@ def test_who_is_abandoned_while_it_waits_to_read_a_large_file_does_not_read_it(
     assert studio.take("large.tif") == Held()
     assert studio.candidate("large.tif").hashed is None
     assert isinstance(studio.take("small.jpg"), Uploaded)
+
+
+def test_who_is_abandoned_while_it_waits_to_send_sends_nothing(studio: Studio) -> None:
+    studio.drop("a.jpg", picture())
+    studio.share.uploads.abandon(threading.current_thread())
+    assert studio.take("a.jpg") == Held()
+    assert not studio.posts
+
+
+def test_where_no_name_can_be_as_long_as_the_records_the_file_is_rejected_without_a_note(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object) -> None:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
+    monkeypatch.setattr(placing, "rename_to_free", too_long)
+    image = studio.drop("a.jpg", picture())
+    outcome = studio.take("a.jpg")
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.noted) == ("name_too_long", False)
+    studio.drop("b.jpg", b"no image")
+    outcome = studio.take("b.jpg")
+    assert isinstance(outcome, Rejected)
+    assert not outcome.noted
+    assert {path.name for path in image.parent.iterdir()} == {"a.jpg", "b.jpg"}
 
 
 # Rehearsed

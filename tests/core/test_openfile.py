@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from tests.core.factories import PROPERTY, file_of
 from tests.sandbox.client import picture
 from watcher.inspection import Image, inspect
-from watcher.openfile import HASH_PIECE, Digest
+from watcher.openfile import HASH_PIECE, Digest, OpenFile
+from watcher.settling import Writers
 
 CONTENT = os.urandom(1000)
 
@@ -72,3 +75,19 @@ def test_an_inspection_shows_what_it_reads_and_so_spares_the_hash_a_jpegs_second
         assert digest.finish() == sha256(content)
     if form == "JPEG":
         assert read < 1.1 * len(content) + 8192
+
+
+@pytest.mark.parametrize("writers", ["unknown", "none"])
+def test_where_holes_are_not_told_of_the_blocks_that_are_there_tell_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writers: Writers
+) -> None:
+    """As on NFS 3, where nobody knows who writes either."""
+    path = tmp_path / "a.tif"
+    for size, has_hole in ((100_000, False), (900_000, writers == "unknown")):
+        path.write_bytes(bytes(range(256)) * 390)
+        os.truncate(path, size)
+        with path.open("rb") as file:
+            opened = OpenFile.of(file.fileno(), path.name, None)
+            monkeypatch.setattr(os, "lseek", lambda *_, size=size: size)
+            assert replace(opened, writers=writers).has_hole == has_hole
+            monkeypatch.undo()

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,10 @@ from tests.core.factories import (
     open_descriptors,
     opened_folder,
 )
-from watcher import record
+from watcher import placing, record
 from watcher.errors import RecordUnwritable
 from watcher.ignores import Ignores
+from watcher.placing import put_in_place, temporary
 from watcher.record import (
     LONGEST_NAME,
     NOTE,
@@ -175,6 +177,21 @@ def test_a_change_that_kept_size_and_modification_time_is_told_by_the_change_tim
     assert desk.state() == "uploaded"
 
 
+def test_a_change_in_the_future_says_nothing_until_its_time_has_come(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock was set back: no record can be as young as that image."""
+    desk.write_sidecar()
+    modified = desk.image.stat().st_mtime_ns
+    change_after(desk.image, desk.sidecar.stat().st_ctime_ns)
+    os.utime(desk.image, ns=(modified, modified))
+    changed = desk.image.stat().st_ctime_ns
+    for now, state in ((changed - 1, "uploaded"), (changed, "stale")):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda now=now: now)
+            assert desk.state() == state
+
+
 @pytest.mark.parametrize("size", [0, len(LINE) - 1, len(LINE) + 1])
 def test_a_sidecar_of_another_length_is_not_current(desk: Desk, size: int) -> None:
     desk.write_sidecar()
@@ -256,7 +273,7 @@ def plant_device(path: Path) -> None:
 FOREIGN: dict[str, Plant] = {
     "text": lambda path: path.write_bytes(b"my notes\n"),
     "huge text": lambda path: path.write_bytes(b"x" * 100_000),
-    "another file's line": lambda path: path.write_bytes(sidecar_line("other.jpg", HASH)),
+    "a path's line": lambda path: path.write_bytes(sidecar_line("raw/a.jpg", HASH)),
     "two lines": lambda path: path.write_bytes(LINE * 2),
     "link": plant_link,
     "link as long as a sidecar": lambda path: path.symlink_to("x" * len(LINE)),
@@ -291,6 +308,17 @@ def test_a_sidecar_with_another_hash_is_ours_and_is_replaced(desk: Desk) -> None
     assert desk.recorded() == OTHER_HASH
     desk.write_sidecar(HASH)
     assert desk.recorded() == HASH
+
+
+def test_a_line_for_another_name_is_ours_if_it_has_the_time_of_the_image(desk: Desk) -> None:
+    """Both were renamed together."""
+    desk.sidecar.write_bytes(sidecar_line("other.jpg", OTHER_HASH))
+    with pytest.raises(ForeignRecord):
+        desk.write_sidecar()
+    desk.stamp_record(desk.sidecar)
+    assert desk.state() == "stale"
+    desk.write_sidecar()
+    assert (desk.state(), desk.recorded()) == ("uploaded", HASH)
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -512,13 +540,13 @@ def write_only_the_note(desk: Desk) -> None:
     desk.sidecar.touch()
     stamp = stamp_of(desk.image.stat())
     with opened_folder(desk.folder) as fd:
-        record._write(desk.note.name, NOTE_TITLE, over=False, stamp=stamp, mode=0o644, folder=fd)
+        put_in_place(desk.note.name, NOTE_TITLE, over=False, stamp=stamp, mode=0o644, folder=fd)
 
 
 def killed_in_the_middle(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a kill at the worst moment leaves: the temporary file."""
     with monkeypatch.context() as patch:
-        patch.setattr(record, "rename_to_free", lambda *_: os._exit(0))
+        patch.setattr(placing, "rename_to_free", lambda *_: os._exit(0))
         if (child := os.fork()) == 0:
             try:
                 desk.write_sidecar()
@@ -559,19 +587,19 @@ def test_a_folder_planted_under_the_temporary_name_keeps_no_record_from_being_wr
     desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     record_file = desk.sidecar if kind == "sidecar" else desk.note
-    left = desk.folder / record._temporary(record_file.name)
+    left = desk.folder / temporary(record_file.name)
     left.mkdir()
     (left / "somebody's").write_text("file")
     write = desk.write_sidecar if kind == "sidecar" else desk.write_note
     names: list[str] = []
-    open_new = record._open_new
+    open_new = placing._open_new
 
     def noting_names(name: str, folder: int) -> tuple[int, str]:
         fd, name = open_new(name, folder)
         names.append(name)
         return fd, name
 
-    monkeypatch.setattr(record, "_open_new", noting_names)
+    monkeypatch.setattr(placing, "_open_new", noting_names)
     for _ in range(2):
         write()
         assert desk.state() == ("uploaded" if kind == "sidecar" else "rejected")

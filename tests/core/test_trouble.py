@@ -253,7 +253,7 @@ def test_a_refusal_proves_that_the_service_is_there(desk: Desk) -> None:
     assert desk.said("condition_cleared") == ["service_unavailable"]
 
 
-@pytest.mark.parametrize("how", ["sidecar_restamped", "equal_content"])
+@pytest.mark.parametrize("how", ["renamed", "equal_content"])
 def test_what_was_not_asked_proves_nothing_about_the_service(desk: Desk, how: str) -> None:
     for _ in range(3):
         desk.fail(DOWN)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.core.studio import claim, state_beside
 from tests.soak.load import Known, Load
 from watcher import record
+from watcher.placing import temporary
 from watcher.sandbox import Sandbox
 
 _NOTE_END = b"it is looked at again.\n"
@@ -105,4 +106,4 @@ def _rest_faults(image: Path, known: Known, service: Sandbox, left: set[Path]) -
 
 
 def _temporary_of(image: Path, suffix: str) -> Path:
-    return image.with_name(record._temporary(image.name + suffix))
+    return image.with_name(temporary(image.name + suffix))

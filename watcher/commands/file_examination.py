@@ -116,9 +116,14 @@ class FileExamination:
         )
 
     def _unsettled(self, block: Block, reason: str) -> Block:
+        more = ""
         match reason:
             case "being_written":
                 waits = "until nobody writes to it any more"
+                more = (
+                    "If no program has it open: an NFS 4 client keeps the right to write for a "
+                    "while. After an hour without a change it is sent all the same."
+                )
             case "incomplete":
                 waits = (
                     "for its end; it is rejected if it stays unchanged for "
@@ -126,13 +131,13 @@ class FileExamination:
                 )
             case _:
                 waits = "until it has stayed unchanged for long enough"
-        return block.ends(f"waiting: {waits}", *self._daemon_words())
+        return block.ends(f"waiting: {waits}", more, *self._daemon_words())
 
     def _waits(self, block: Block, candidate: Candidate) -> Block:
         share, path = candidate.share, candidate.path
         flight = self._neighbour.flight(share, path)
         held = self._neighbour.holding(share, record_folder(candidate))
-        restamp = "Its sidecar is right and is only stamped again: nothing is sent."
+        restamp = "Its sidecar has the right hash: if the service knows that, nothing is sent."
         more = restamp if self._rehearsal.restamp else ""
         if flight is not None:
             return block.ends(f"waiting: {_in_flight(flight)}", more)

@@ -20,7 +20,7 @@ class Rehearsal(Journey):
 
     steps: list[Step]
     restamp = False
-    """Whether the sidecar is right and would only be stamped again."""
+    """Whether the sidecar has the right hash and would be stamped again."""
     _missing = ""
 
     def rehearse(self, candidate: Candidate) -> Outcome:
@@ -101,7 +101,7 @@ class Rehearsal(Journey):
         self._note("hash", hashed.sha256)
         self.restamp = file.recorded == hashed.sha256
         if self.restamp:
-            self._note("compared", "the hash is what the sidecar says: it is only stamped again")
+            self._note("compared", "the hash is what the sidecar says")
         elif isinstance(file.recorded, str):
             self._note("compared", "the sidecar is of other content, or lies: it is not believed")
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from watcher.commands.record_words import readable_records
 from watcher.commands.verify_findings import Finding, Kind
 from watcher.errors import RecordUnwritable
-from watcher.record import LEFT_OVER, NOTE, SIDECAR, claim_beside, note_of
+from watcher.placing import LEFT_OVER
+from watcher.record import NOTE, SIDECAR, claim_beside, note_of
 from watcher.scan import Found, Unreadable, scan
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
