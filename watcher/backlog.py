@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 
 from watcher.candidate import Candidate, Priority
-from watcher.ready import KeptBack, Ready
+from watcher.ready import Counts, KeptBack, Ready
 from watcher.share import Share
 
 CAPACITY = 10_000
-"""Candidates that the scan may have waiting, and as many again that events may. An entry takes
-about half a kilobyte."""
+"""Candidates of one share that the scan may have waiting, and as many again that events may. An
+entry takes about half a kilobyte."""
 
 
 class Backlog:
@@ -29,7 +29,7 @@ class Backlog:
         self, *, clock: Callable[[], float], capacity: int = CAPACITY, at_once: int | None = None
     ) -> None:
         self._clock = clock
-        self._capacity = capacity
+        self._counts = Counts(capacity)
         self._lock = threading.Lock()
         self._something = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
@@ -40,7 +40,6 @@ class Backlog:
         self._waiting: list[tuple[float, int, Candidate]] = []
         self._ticket = 0
         self._shut: set[Share] = set()
-        self._fresh = 0
         self._paused = False
         self._closed = False
 
@@ -92,8 +91,7 @@ class Backlog:
     def _offered(self, share: Share, path: str, due: float) -> Candidate | None:
         known = self._entries.get((share, path))
         if known is None:
-            full = self._fresh >= self._capacity or len(self._entries) >= 2 * self._capacity
-            if full or share in self._shut:
+            if not self._counts.room_for_event(share) or share in self._shut:
                 return None  # (one that failed is not fresh any more, but still here)
             known = self._new(share, path, Priority.FRESH)
             self._wait_until(due, known)
@@ -138,12 +136,12 @@ class Backlog:
             return True
 
     def _has_room(self, share: Share) -> bool:
-        room = len(self._entries) - self._fresh < self._capacity
-        return self._closed or (room and share not in self._shut)
+        room = self._counts.room_for_scan(share) and share not in self._shut
+        return self._closed or room
 
     def _new(self, share: Share, path: str, priority: Priority) -> Candidate:
         candidate = self._entries[share, path] = Candidate(share, path, priority)
-        self._fresh += priority is Priority.FRESH
+        self._counts.came(candidate)
         return candidate
 
     # What takes out: the pool.
@@ -187,7 +185,7 @@ class Backlog:
 
     def _remove(self, candidate: Candidate) -> None:
         del self._entries[candidate.share, candidate.path]
-        self._fresh -= candidate.priority is Priority.FRESH
+        self._counts.went(candidate)
         self._room.notify_all()
 
     def later(self, candidate: Candidate, seconds: float) -> None:
@@ -205,8 +203,9 @@ class Backlog:
     def retry(self, candidate: Candidate, seconds: float) -> None:
         """Like `later` for one that failed: from now on it goes behind all others."""
         with self._lock:
-            self._fresh -= candidate.priority is Priority.FRESH
+            self._counts.went(candidate)
             candidate.priority = Priority.RECHECK
+            self._counts.came(candidate)
             candidate.attempts += 1
         self.later(candidate, seconds)
 

@@ -1,4 +1,5 @@
-"""What of the backlog can be taken, and what is kept back. The backlog's lock guards both."""
+"""What of the backlog can be taken, what is kept back, and how much of it there is. The backlog's
+lock guards all three."""
 
 import heapq
 from collections import Counter, deque
@@ -58,6 +59,36 @@ class Ready:
     def __bool__(self) -> bool:
         """Whether one can be taken."""
         return bool(self._open())
+
+
+class Counts:
+    """How many candidates of each share there are: one that is full leaves room to the others.
+
+    Of each, `capacity` that a scan found and as many fresh ones.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._all: Counter[Share] = Counter()
+        self._fresh: Counter[Share] = Counter()
+
+    def came(self, candidate: Candidate) -> None:
+        """There is one more."""
+        self._all[candidate.share] += 1
+        self._fresh[candidate.share] += candidate.priority is Priority.FRESH
+
+    def went(self, candidate: Candidate) -> None:
+        """There is one less, or it will have another priority."""
+        self._all[candidate.share] -= 1
+        self._fresh[candidate.share] -= candidate.priority is Priority.FRESH
+
+    def room_for_event(self, share: Share) -> bool:
+        """Whether there is room for a fresh one. (One that failed is not fresh any more.)"""
+        return self._fresh[share] < self._capacity and self._all[share] < 2 * self._capacity
+
+    def room_for_scan(self, share: Share) -> bool:
+        """Whether there is room for one that a scan found."""
+        return self._all[share] - self._fresh[share] < self._capacity
 
 
 class KeptBack:

@@ -62,8 +62,11 @@ class BacklogMachine(RuleBasedStateMachine):
     def held(self) -> list[Entry]:
         return [entry for entry in self.model.values() if entry.held]
 
-    def fresh(self) -> int:
-        return sum(entry.priority is Priority.FRESH for entry in self.model.values())
+    def of(self, share: Share) -> list[Entry]:
+        return [entry for key, entry in self.model.items() if key[0] is share]
+
+    def fresh(self, share: Share) -> int:
+        return sum(entry.priority is Priority.FRESH for entry in self.of(share))
 
     def make_ready(self, entry: Entry) -> None:
         self.turns += 1
@@ -80,7 +83,7 @@ class BacklogMachine(RuleBasedStateMachine):
         entry = self.model.get(key)
         taken = self.backlog.offer(*key, settle_seconds=settle)
         if entry is None:
-            room = self.fresh() < CAPACITY and len(self.model) < 2 * CAPACITY
+            room = self.fresh(key[0]) < CAPACITY and len(self.of(key[0])) < 2 * CAPACITY
             room &= key[0] not in self.shut
             assert taken is room
             if room:
@@ -94,7 +97,8 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(PATHS), priority=PRIORITIES)
     def a_scan_finds_a_file(self, key: tuple[Share, str], priority: Priority) -> None:
-        room = len(self.model) - self.fresh() < CAPACITY and key[0] not in self.shut
+        scanned = len(self.of(key[0])) - self.fresh(key[0])
+        room = scanned < CAPACITY and key[0] not in self.shut
         assert self.backlog.put(*key, priority, timeout=0) is (room or key in self.model)
         if room and key not in self.model:
             self.make_ready(self.model.setdefault(key, Entry(priority)))
@@ -198,7 +202,8 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @invariant()
     def there_is_one_entry_a_path_and_never_too_many(self) -> None:
-        assert len(self.backlog) == len(self.model) <= 2 * CAPACITY
+        assert len(self.backlog) == len(self.model)
+        assert all(len(self.of(share)) <= 2 * CAPACITY for share in SHARES)
 
     def teardown(self) -> None:
         """Nothing is lost: all that the model has comes out, each once, the urgent ones first."""
@@ -246,6 +251,17 @@ def taken(backlog: Backlog) -> str:
     candidate = backlog.take()
     assert candidate is not None
     return candidate.path
+
+
+def test_a_share_that_is_full_leaves_room_to_the_others(backlog: Backlog) -> None:
+    other = Share("/other")
+    for number in range(3):
+        assert backlog.put(SHARE, f"{number}.jpg", Priority.BACKLOG, timeout=0)
+        assert backlog.offer(SHARE, f"fresh{number}.jpg", settle_seconds=0)
+    assert not backlog.put(SHARE, "one more.jpg", Priority.BACKLOG, timeout=0)
+    assert not backlog.offer(SHARE, "fresh, too.jpg", settle_seconds=0)
+    assert backlog.put(other, "a.jpg", Priority.BACKLOG, timeout=0)
+    assert backlog.offer(other, "b.jpg", settle_seconds=0)
 
 
 def test_fresh_drops_go_before_the_backlog_and_that_before_rechecks(
