@@ -1,5 +1,3 @@
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,14 +25,6 @@ def verdict(data: bytes, *, size: int | None = None) -> Verdict:
 @each_format
 def test_a_whole_image_is_an_image(form: str, data: bytes) -> None:
     assert verdict(data) == Image(form, 67, 45)  # type: ignore[arg-type]
-
-
-@each_format
-def test_the_position_of_the_open_file_is_not_moved(form: str, data: bytes) -> None:
-    with opened(data) as fd:
-        os.lseek(fd, 5, os.SEEK_SET)
-        inspect(fd, len(data))
-        assert os.lseek(fd, 0, os.SEEK_CUR) == 5, form
 
 
 @each_format

@@ -197,7 +197,7 @@ def test_more_strips_than_are_held_at_a_time(read: Read, compression: int, last:
         279: (3, [14] * 19_999 + [7] + [14] * 19_999 + [7]),
         284: (3, [2]),
     }
-    whole = Writer().chain(page).ljust(500_000, b"\0")[:500_000] + bytes(end - 500_000)
+    whole = Writer().chain(page).ljust(500_000, b"\0")[:500_000] + b"\x80" * (end - 500_000)
     assert read(whole) == (7, 39_999)
     with pytest.raises(EndMissing):
         read(whole[:-1])

@@ -1,7 +1,11 @@
 """A small TIFF writer for what Pillow does not write: odd, hostile and RAW-like structures."""
 
+import io
 import struct
+import zlib
 from collections.abc import Sequence
+
+from PIL import Image
 
 CODES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "Q", 7: "s", 11: "f", 13: "I", 16: "Q", 18: "Q"}
 Value = tuple[int, Sequence[int] | bytes]
@@ -76,3 +80,42 @@ def grey_page(writer: Writer, width: int = 8, height: int = 6, **more: Value) ->
         279: (4, [width * height]),
     }
     return tags | {int(name[1:]): value for name, value in more.items()}
+
+
+def directory_first(page: Tags, parts: Sequence[bytes], *, order: str = "<") -> bytes:
+    """A file of one page whose strips or tiles lie behind its directory."""
+    where, sizes = (324, 325) if 322 in page else (273, 279)
+    page = page | {where: (4, [0] * len(parts)), sizes: (4, [len(part) for part in parts])}
+    at = len(Writer(order).chain(page))
+    offsets = [at + sum(map(len, parts[:number])) for number in range(len(parts))]
+    return Writer(order).chain(page | {where: (4, offsets)}) + b"".join(parts)
+
+
+def with_directory_first(data: bytes) -> bytes:
+    """A TIFF by Pillow, whose packed ones have their directory at the end, the other way round."""
+    with Image.open(io.BytesIO(data)) as image:
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        parts = [data[at : at + size] for at, size in zip(tags[273], tags[279], strict=True)]
+        page: Tags = {}
+        for tag, value in tags.items():
+            kind = tags.tagtype[tag]
+            if kind == 7:
+                page[tag] = kind, value
+            elif kind in {3, 4}:
+                page[tag] = kind, value if isinstance(value, tuple) else (value,)
+    return directory_first(page, parts, order={b"II": "<", b"MM": ">"}[data[:2]])
+
+
+def deflated_tiles(tile: Sequence[bytes]) -> bytes:
+    """Grey tiles of 64 x 64 pixels, two in a row."""
+    page: Tags = {
+        256: (4, [128]),
+        257: (4, [64 * (len(tile) // 2)]),
+        258: (3, [8]),
+        259: (3, [8]),
+        262: (3, [1]),
+        277: (3, [1]),
+        322: (4, [64]),
+        323: (4, [64]),
+    }
+    return directory_first(page, [zlib.compress(pixels) for pixels in tile])

@@ -5,16 +5,13 @@ from collections.abc import Callable, Mapping
 from watcher.inspection.foreign import refusal_of
 from watcher.inspection.jpeg import read_jpeg
 from watcher.inspection.png import read_png
-from watcher.inspection.source import Damaged, EndMissing, Seen, Source
+from watcher.inspection.source import Damaged, EndMissing, Seen, Source, is_unwritten
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.verdicts import MAX_SIDE, Format, Image, Incomplete, Refusal, Verdict
 from watcher.inspection.webp import read_webp
 
 HEAD = 4096
 """Bytes from the start by which a format is told."""
-
-TAIL = 512
-"""Bytes at the end that are zeros where a preallocated copy is not there yet: a sector at least."""
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +30,7 @@ _READERS: Mapping[Format, Reader] = {
 
 
 def inspect(fd: int, size: int, seen: Seen = lambda _, __: None) -> Verdict:
-    """What the open regular file `fd` of `size` bytes is. Its position is not moved.
+    """What the open regular file `fd` of `size` bytes is.
 
     `seen` is shown whatever is read of it, so that nobody has to read that again.
 
@@ -55,7 +52,7 @@ def inspect(fd: int, size: int, seen: Seen = lambda _, __: None) -> Verdict:
     except EndMissing as missing:
         return Incomplete(form, str(missing))
     except Damaged as damage:
-        if _ends_in_zeros(source):
+        if is_unwritten(source, 0, source.size):
             return Incomplete(form, "so far its end holds only zeros")
         return Refusal("damaged", str(damage))
     if isinstance(found, Refusal):
@@ -84,11 +81,6 @@ def _may_become_one(head: bytes) -> bool:
     if head[:4] == b"RIFF":
         return len(head) < 12 and b"WEBP".startswith(head[8:])
     return any(signature.startswith(head) for signature in (_JPEG, _PNG, *_TIFF, b"RIFF"))
-
-
-def _ends_in_zeros(source: Source) -> bool:
-    """True if the file's end is not written yet, though its length is: a preallocated copy."""
-    return not any(source.read_some(max(0, source.size - TAIL), TAIL))
 
 
 def _nothing_but_zeros(size: int) -> str:

@@ -17,6 +17,9 @@ of four 16-bit samples, is 0.8 GB before compression."""
 CHUNK = 1 << 17
 """Bytes in one step of a sequential scan: as fast as 256 KiB, in less memory."""
 
+TAIL = 512
+"""Bytes at the end that are zeros where a preallocated copy is not there yet: a sector at least."""
+
 Seen = Callable[[int, bytes], None]
 """Is shown some bytes of a file, and the offset at which they stand."""
 
@@ -64,6 +67,12 @@ class Source:
             return self.head[offset : offset + wanted]
         return self._read(offset, wanted)
 
+    @property
+    def hole(self) -> int:
+        """Where the first part of the file begins that was never written, as far as its file system
+        tells; its end if there is none."""
+        return os.lseek(self._fd, 0, os.SEEK_HOLE) if self.size else 0
+
     def _read(self, offset: int, wanted: int) -> bytes:
         pieces = []
         while wanted:
@@ -75,3 +84,10 @@ class Source:
             offset += len(piece)
             wanted -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def is_unwritten(source: Source, start: int, end: int) -> bool:
+    """True if there is something between the two, and its end is zeros: what a preallocated copy
+    has where it is not written yet."""
+    first = max(start, end - TAIL)
+    return end > start and not any(source.read_some(first, end - first))

@@ -5,15 +5,17 @@ Where real files depart from them, libtiff and Pillow are followed: what they sh
 
 A TIFF has no mark at its end. It is whole when nothing that it points to lies past its end, and
 since writers put the directory, or the pixels, last, a file that is cut short always points there.
+Where its length is kept for what is still to come, the last packed pixels are zeros instead; of
+unpacked ones nobody can tell, for so is black.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from watcher.inspection.raw import RawSigns, marked_family
-from watcher.inspection.source import Damaged, EndMissing, Source
+from watcher.inspection.source import TAIL, Damaged, EndMissing, Source, is_unwritten
 from watcher.inspection.tiff_directory import Directory, Layout, read_directory, read_layout
-from watcher.inspection.tiff_page import end_of_pixels, parts_of, size_of
+from watcher.inspection.tiff_page import last_pixels, parts_of, size_of
 from watcher.inspection.verdicts import Refusal
 
 MAX_DIRECTORIES = 65_535
@@ -69,6 +71,7 @@ class _Survey:
         self._damage: Damaged | None = None
         self._entries = MAX_ENTRIES_IN_ALL
         self._parts = MAX_PARTS
+        self._last_packed = (0, 0)  # end and start of what is packed and lies last
 
     def run(self) -> None:
         """Look at every directory that the first one leads to, each once."""
@@ -92,6 +95,7 @@ class _Survey:
             raise self._damage
         if self._missing is not None:
             raise self._missing
+        self._check_last_packed()
         return self._size
 
     def _look_at(self, offset: int) -> set[int]:
@@ -99,6 +103,7 @@ class _Survey:
         with self._keeping_what_is_wrong(offset):
             directory = read_directory(self._source, self._layout, offset)
             if directory is None:
+                self._check_written(offset)
                 raise Damaged("what should be its directory is none")
             self._entries -= directory.length + directory.count(_SUB_DIRECTORIES)
             self._parts -= parts_of(directory)
@@ -107,6 +112,16 @@ class _Survey:
                 self._check(directory)
             return self._led_to(directory)
         return set()
+
+    def _check_written(self, offset: int) -> None:
+        """That what is no directory is not one that is to come yet. Of the first one that need not
+        be told: nothing works without it."""
+        if offset == self._layout.first:
+            return
+        size = self._source.size
+        there = offset, min(size, offset + TAIL)
+        if is_unwritten(self._source, *there) and is_unwritten(self._source, 0, size):
+            raise EndMissing("one of its directories has not been written yet")
 
     @contextmanager
     def _keeping_what_is_wrong(self, offset: int) -> Iterator[None]:
@@ -134,7 +149,15 @@ class _Survey:
         if directory.offset == self._layout.first:
             self._size = size_of(directory)  # a thumbnail further on need not tell its own
         if self._parts >= 0:
-            self._within(end_of_pixels(directory))
+            end, start = last_pixels(directory)
+            self._within(end)
+            if start is not None:
+                self._last_packed = max(self._last_packed, (end, start))
+
+    def _check_last_packed(self) -> None:
+        end, start = self._last_packed
+        if is_unwritten(self._source, start, end):
+            raise EndMissing(f"its pixels end in zeros before byte {end:,}")
 
     def _within(self, end: int) -> None:
         size = self._source.size

@@ -1,9 +1,10 @@
-"""One page of a TIFF: its size, and where the last byte of its pixels lies.
+"""One page of a TIFF: its size, and where the last of its pixels lie.
 
 Source: TIFF 6.0 (Adobe, 1992), sections 3 to 8 (strips), 15 (tiles), 21 (YCbCr) and 22 (JPEG).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from watcher.inspection.source import Damaged, EndMissing
 from watcher.inspection.tiff_directory import Directory
@@ -16,7 +17,7 @@ _STRIP_OFFSETS, _SAMPLES, _STRIP_HEIGHT, _STRIP_SIZES, _PLANAR = 273, 277, 278, 
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 _JPEG_OFFSET, _JPEG_SIZE, _SUBSAMPLING = 513, 514, 530
 
-_UNCOMPRESSED, _OLD_JPEG = 1, 6
+_UNCOMPRESSED, _OLD_JPEG, _PACKBITS = 1, 6, 32773
 
 _READABLE = frozenset({
     *(_UNCOMPRESSED, 2, 3, 4, 5, _OLD_JPEG, 7, 8, 9, 10),  # TIFF 6.0, its JPEG and fax notes
@@ -25,6 +26,12 @@ _READABLE = frozenset({
 })  # fmt: skip
 """Compressions that libtiff has a decoder for. A page packed otherwise is readable for none of
 Pillow, ImageMagick and libtiff."""
+
+_NEVER_ZEROS = frozenset({2, 3, 4, 5, 7, 8, 32946, 34925, 50000})
+"""Compressions of which no part ends in 512 zeros or holds nothing else, whatever the picture: fax,
+LZW, JPEG, Deflate, LZMA and Zstd. Pillow 13 with libtiff 4.7 ends one in 19 zeros at most (Zstd, a
+strip of 26 bytes), all others in one. PackBits writes two zeros for a black row of one byte, and
+never 512 in longer rows. SGI Log, LERC, WebP and the old ones may end in as many as they like."""
 
 
 def size_of(page: Directory) -> tuple[int, int]:
@@ -41,8 +48,18 @@ def size_of(page: Directory) -> tuple[int, int]:
     return width, height
 
 
-def end_of_pixels(page: Directory) -> int:
-    """Where the last byte of the page's pixels lies, plus one.
+class Pixels(NamedTuple):
+    """Where pixels end in the file, plus one, and where the part of them that ends there begins.
+
+    `start` is None if this part may end in zeros although it is written.
+    """
+
+    end: int
+    start: int | None = None
+
+
+def last_pixels(page: Directory) -> Pixels:
+    """The end of the page's pixels.
 
     Raises `Damaged` if it names no pixels or none that can be unpacked, and `EndMissing` if some
     have not been written yet.
@@ -50,12 +67,13 @@ def end_of_pixels(page: Directory) -> int:
     compression = page.number(_COMPRESSION) or _UNCOMPRESSED
     if compression not in _READABLE:
         raise Damaged(f"its pixels are packed in a way that is not known (number {compression})")
-    end = _end_of_jpeg(page)
+    jpeg = Pixels(_end_of_jpeg(page))
     if parts_of(page):
-        return max(end, _Parts.of(page).end(compression))
-    if not end:
+        parts = _Parts.of(page).last(compression)
+        return parts if parts.end >= jpeg.end else jpeg
+    if not jpeg.end:
         raise Damaged("it holds no pixels")
-    return end
+    return jpeg
 
 
 def parts_of(page: Directory) -> int:
@@ -98,8 +116,8 @@ class _Parts:
         count = -(-height // rows)
         return cls(page, width, rows, count, last_height=height - (count - 1) * rows, planes=planes)
 
-    def end(self, compression: int) -> int:
-        """Where the last of them ends."""
+    def last(self, compression: int) -> Pixels:
+        """The one that ends last."""
         count = self.count_in_plane * self.planes
         named = parts_of(self.page)
         if named < count:
@@ -107,8 +125,12 @@ class _Parts:
         count = named  # more than a flat picture needs: its depth (libtiff's tag 32997), or padding
         steps = range(0, count, _AT_ONCE)
         if compression == _UNCOMPRESSED:
-            return max(self._end_of_plain(at, min(at + _AT_ONCE, count)) for at in steps)
-        return max(self._end_of_packed(at, min(at + _AT_ONCE, count), count) for at in steps)
+            return Pixels(max(self._end_of_plain(at, min(at + _AT_ONCE, count)) for at in steps))
+        last = max(self._last_packed(at, min(at + _AT_ONCE, count), count) for at in steps)
+        is_never_zeros = compression in _NEVER_ZEROS or (
+            compression == _PACKBITS and self._bytes(1) > 1
+        )
+        return Pixels(last[0], last[1] if is_never_zeros else None)
 
     def _end_of_plain(self, start: int, stop: int) -> int:
         """The end of uncompressed parts `start` to `stop`.
@@ -127,18 +149,19 @@ class _Parts:
         del others[lasts.start :: per_plane]
         return max(end, max(others, default=0) + full)
 
-    def _end_of_packed(self, start: int, stop: int, count: int) -> int:
-        """The end of compressed parts `start` to `stop` of all `count`."""
+    def _last_packed(self, start: int, stop: int, count: int) -> tuple[int, int]:
+        """The end and the beginning of the last of compressed parts `start` to `stop` of all
+        `count`."""
         offsets = self._offsets(start, stop)
         sizes_tag = _STRIP_SIZES if self.page.count(_STRIP_SIZES) else _TILE_SIZES
         sizes = self.page.numbers(sizes_tag, start, stop)
         if count == 1 and not any(sizes):
-            return offsets[0] + 1  # libtiff takes what is there for the only strip
+            return offsets[0] + 1, offsets[0] + 1  # libtiff takes what is there for the only strip
         if len(sizes) < len(offsets):
             raise Damaged("it does not say how long its strips or tiles are")
         if min(sizes) <= 0:
             raise EndMissing("some of its strips or tiles have not been written yet")
-        return max(offset + size for offset, size in zip(offsets, sizes, strict=True))
+        return max((at + size, at) for at, size in zip(offsets, sizes, strict=True))
 
     def _offsets(self, start: int, stop: int) -> tuple[int, ...]:
         tag = _STRIP_OFFSETS if self.page.count(_STRIP_OFFSETS) else _TILE_OFFSETS

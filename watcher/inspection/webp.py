@@ -1,7 +1,8 @@
 """WebP: lossy, lossless and extended (RFC 9649, and RFC 6386 for the lossy frame).
 
 A WebP is one RIFF form that gives its length first and then a chain of chunks with theirs, so that
-its end is known from its beginning.
+its end is known from its beginning. Where a copy keeps its length for what is still to come, the
+file has a hole. (Zeros at its end tell nothing: white that was packed fast ends in 100,000.)
 """
 
 import struct
@@ -26,7 +27,8 @@ def read_webp(source: Source) -> tuple[int, int] | Refusal:
     """Width and height of a WebP that is all there: its canvas (2.7) if it is an extended one.
 
     Reads a few bytes of each chunk and no chunk's content. Raises `EndMissing` if the file is
-    shorter than it says, `Damaged` if no picture is in it or its parts contradict each other.
+    shorter than it says or was not written everywhere, `Damaged` if no picture is in it or its
+    parts contradict each other.
     """
     end = _form_end(source)
     chunks = _chunks(source, 12, end)
@@ -56,6 +58,8 @@ def _form_end(source: Source) -> int:
         raise Damaged("its length makes no sense")
     if source.size < 8 + length:
         raise EndMissing(f"{source.size:,} of {8 + length:,} bytes are there")
+    if source.hole < 8 + length:
+        raise EndMissing(f"nothing was written yet at byte {source.hole:,}")
     return 8 + length
 
 
@@ -65,6 +69,8 @@ def _chunks(source: Source, at: int, end: int) -> Iterator[_Chunk]:
         if end - at < 8:
             return
         name, length = struct.unpack("<4sL", source.read(at, 8))
+        if not length and not any(name):
+            raise EndMissing(f"there are only zeros where a part of it should begin, byte {at:,}")
         if length > end - at - 8:
             raise Damaged("a part of it is longer than the whole")
         yield _Chunk(name, at + 8, length)
