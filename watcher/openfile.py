@@ -15,7 +15,6 @@ from watcher.tree import reading, stamp_of
 HASH_PIECE = 1 << 17
 """Bytes hashed at a time: as fast as 256 KiB or 1 MiB, in 8 or 47 MB less memory."""
 
-
 _BLOCK = 4096
 """Bytes that a file's blocks may be fewer than its size for want of rounding."""
 
