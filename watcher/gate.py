@@ -17,7 +17,11 @@ IN_A_ROW = 3
 """Different files that fail in a row before it counts as the service."""
 
 ALONE, ALONE_SECONDS = 4, 60.0
-"""Failures of fewer files, and over how long, before it counts as the service, too."""
+"""Failures of fewer files in a row, and over how long, before it counts as the service, too: if
+not even a question is answered. That a file cannot be sent may be its own fault."""
+
+FORGOTTEN_SECONDS = 150.0
+"""After so long without a failure they are none in a row: a file is tried again within a minute."""
 
 FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 30.0
@@ -43,8 +47,8 @@ class Gate:
         self._lock = threading.Lock()
         self._state: State = "open"
         self._failing: set[Hashable] = set()
-        self._failing_since = 0.0
-        self._in_a_row = 0
+        self._alone = 0
+        self._alone_since = self._failed_at = 0.0
         self._failures = 0
         self._probe_at = 0.0
         self._probes = 0
@@ -92,28 +96,31 @@ class Gate:
             self.passes += 1
             self._probes = max(0, self._probes - probe)
             self._failing.clear()
-            self._failures = 0
+            self._failures = self._alone = 0
             self._closed_since = None
             if self._state != "open":
                 self._state = "recovering"
                 self._allowed += 2
 
-    def failed(self, who: Hashable, *, probe: bool, at_least: float | None = None) -> None:
-        """One failed for the service's sake; `at_least` is what it asked to be left alone for."""
+    def failed(
+        self, who: Hashable, *, probe: bool, sending: bool = False, at_least: float | None = None
+    ) -> None:
+        """One failed for the service's sake, in asking or in `sending`; `at_least` is what it asked
+        to be left alone for."""
         with self._lock:
             self._probes = max(0, self._probes - probe)
-            if not self._failing:
-                self._failing_since, self._in_a_row = self._clock(), 0
             self._failing.add(who)
-            self._in_a_row += 1
-            if self._counts_as_the_service or self._state == "closed":
+            alone = not sending and self._fails_alone(self._clock())
+            if len(self._failing) >= IN_A_ROW or alone or self._state == "closed":
                 self._close(probe=probe, at_least=at_least)
 
-    @property
-    def _counts_as_the_service(self) -> bool:
-        seconds = self._clock() - self._failing_since
-        alone = self._in_a_row >= ALONE and seconds >= ALONE_SECONDS
-        return len(self._failing) >= IN_A_ROW or alone
+    def _fails_alone(self, now: float) -> bool:
+        """Counts one more question without an answer; whether it is enough of them."""
+        if not self._alone or now - self._failed_at > FORGOTTEN_SECONDS:
+            self._alone, self._alone_since = 0, now
+        self._alone += 1
+        self._failed_at = now
+        return self._alone >= ALONE and now - self._alone_since >= ALONE_SECONDS
 
     def shut(self, *, probe: bool) -> None:
         """One failed in a way that all others would, too: a token or a right is missing."""

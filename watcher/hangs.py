@@ -67,9 +67,11 @@ class Hangs:
         """It hung under the configuration before: so it does until it is seen to answer."""
         self._inherited.add(intake)
 
-    def look(self, intake: Intake) -> None:
-        """Whether the thread of this share's intake has come past lately, and its files come."""
-        why = self._why(intake)
+    def look(self, intake: Intake, *, beats: bool = True) -> None:
+        """Whether the thread of this share's intake, if it `beats`, has come past lately, and its
+        files come."""
+        silent = beats and self._silent(intake)
+        why = self._why(intake, silent=silent)
         if why and intake not in self._hung:
             self._begins(intake, why)
         elif not why and intake in self._hung:
@@ -77,15 +79,15 @@ class Hangs:
         elif not why and intake in self._inherited and intake.watch.seen:
             self._inherited.remove(intake)
             self._conditions.end("share_hung", intake.share.root)
-        if self._silent(intake):  # again and again: a worker may just have been taking a candidate
+        if silent:  # again and again: a worker may just have been taking a candidate
             self._replace(lambda candidate: candidate.share is intake.share)
 
     def _silent(self, intake: Intake) -> bool:
         return self._clock() - intake.beat > self._hung_seconds
 
-    def _why(self, intake: Intake) -> str:
+    def _why(self, intake: Intake, *, silent: bool) -> str:
         """In which way it hangs, or ""."""
-        if self._silent(intake):
+        if silent:
             return f"no answer for {self._hung_seconds:.0f} seconds"
         held = sum(share is intake.share for _, share in self._held)
         if held >= MOST_HELD or (held > MOST_HELD / 2 and intake in self._hung):

@@ -44,7 +44,7 @@ from watcher.record import (
 )
 from watcher.renames import forget, former_claim
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
-from watcher.settling import HOLED, TWICE, Moment, Settling, observe
+from watcher.settling import HOLED, MAX_LOOK_SECONDS, TWICE, Moment, Settling, observe
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
 
@@ -140,11 +140,9 @@ class Journey:
                 if wait:
                     yield NotSettled("quiet_time", wait)
                     return
-                recorded = (
-                    claim_beside(name, records, mtime_ns=status.st_mtime_ns)
-                    if state == "stale"
-                    else None
-                )
+                recorded = None
+                if state != "none":
+                    recorded = claim_beside(name, records, mtime_ns=status.st_mtime_ns)
             fd = open_regular(name, images)
         try:
             file = OpenFile.of(fd, name, recorded)
@@ -157,10 +155,12 @@ class Journey:
         seen = candidate.seen
         if seen is None or seen.stamp != file.stamp:
             return Changed()
-        if file.writers == "some" and (wait := self._settling.wait_for_writer(seen, now)):
-            return NotSettled("being_written", wait)
-        times = 1 if file.writers == "none" else TWICE
-        if file.has_hole:
+        times, has_hole = 1 if file.writers == "none" else TWICE, file.has_hole
+        if file.writers == "some":
+            wait = self._settling.wait_for_writer(seen, now)
+            if wait or has_hole:
+                return NotSettled("being_written", wait or MAX_LOOK_SECONDS)
+        if has_hole:
             times = HOLED
         wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
         return NotSettled("quiet_time", wait) if wait else None

@@ -100,7 +100,7 @@ def _sidecar(name: str, folder: int, mtime_ns: int | None = None) -> tuple[bool,
         return True, claimed_hash(text, name)
     except ForeignRecord:
         there = _lstat(name + SIDECAR, folder)
-        renamed = mtime_ns is not None and there and same_time(there.st_mtime_ns, mtime_ns)
+        renamed = mtime_ns and there is not None and there.st_mtime_ns == mtime_ns
         if renamed and (claimed := hash_for_another(text)):
             return True, claimed
         raise
@@ -174,7 +174,7 @@ def write_note(
     """
     if (before := note_of(name, folder)) == "foreign":
         raise ForeignRecord(name + NOTE)
-    remove_sidecar(name, folder)
+    remove_sidecar(name, folder, mtime_ns=stamp.mtime_ns)
     told = (
         f"\nFile: {_for_people(name)}\n\n{text}\n\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
         "Mend or replace the image, or delete this note, and it is looked at again.\n"
@@ -211,10 +211,11 @@ def _is_our_note(text: bytes) -> bool:
     return text.startswith(NOTE_TITLE) or NOTE_TITLE.startswith(text)
 
 
-def remove_sidecar(name: str, folder: int) -> None:
-    """Takes our sidecar away; a foreign file of that name stays."""
+def remove_sidecar(name: str, folder: int, *, mtime_ns: int | None = None) -> None:
+    """Takes our sidecar away (`mtime_ns` as in `recorded_hash`); a foreign file of that name
+    stays."""
     with suppress(ForeignRecord):  # not ours: it stays
-        recorded_hash(name, folder)
+        recorded_hash(name, folder, mtime_ns=mtime_ns)
         _remove(name + SIDECAR, folder)
 
 

@@ -95,9 +95,12 @@ class Service:
 
         Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
         """
-        answer = _insisting(
-            partial(self._authorized, "HEAD", organization, query={"contentHash": sha256})
+        query = {"contentHash": sha256}
+        return self._is_known(
+            _insisting(partial(self._authorized, "HEAD", organization, query=query))
         )
+
+    def _is_known(self, answer: Answer) -> bool:
         match answer.status:
             case 200:
                 return True
@@ -110,13 +113,17 @@ class Service:
         """Sends one file (POST).
 
         Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
-        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again.
+        After `ServiceTrouble` the outcome is not known: ask with `knows` before sending again. (So
+        it does itself after a 500. After a second one, which followed upon "not known", it sends
+        without: a service of which every second answer is a 500 would never get the file.)
         """
         headers = {"Content-Type": f"multipart/form-data; boundary={file.boundary}"}
         send = partial(self._authorized, "POST", organization, headers=headers, body=file)
         answer = send()
         if answer.status == 500:  # it may have taken the file all the same
-            if self.knows(sha256, organization=organization):
+            file.on_sent(0, file.length)  # all begins anew
+            asked = self._authorized("HEAD", organization, query={"contentHash": sha256})
+            if self._is_known(asked):
                 return Accepted(sha256)
             answer = _insisting(send)
         match answer.status:

@@ -115,9 +115,9 @@ class Shift:
         if not self._clock.is_alive():
             self._start_clock()
         for intake, thread in tuple(self._threads.items()):
-            if thread.is_alive():
-                self.hangs.look(intake)
-            elif not self.once and time.monotonic() - self._begun[intake] >= ANEW_SECONDS:
+            if thread.is_alive() or self.once:
+                self.hangs.look(intake, beats=thread.is_alive())
+            elif time.monotonic() - self._begun[intake] >= ANEW_SECONDS:
                 self._begin(intake)  # whatever ended it
         self.hangs.look_at_files()
 
@@ -170,7 +170,7 @@ class Shift:
         """Whether all is done, or nothing more can be done now."""
         hopeless = {each for each in self._organizations if self._is_hopeless(each)}
         if hopeless == self._organizations:
-            return True
+            return not self.backlog.under_way()  # what is being sent may well get through
         scanning = any(
             thread.is_alive() and not self.hangs.hung(intake)
             for intake, thread in self._threads.items()

@@ -93,8 +93,10 @@ class Trouble:
         self._probe_is_unused(candidate)
         match error:
             case ShareGone():
-                # The next scan finds the file again, if the share comes back with it.
                 self._conditions.begin("share_gone", candidate.share.root, str(error))
+                if not self._patient:
+                    return True
+                # The next scan finds the file again, if the share comes back with it.
                 self._backlog.finish(candidate)
                 return False
             case RecordUnwritable():
@@ -113,7 +115,12 @@ class Trouble:
     def _service_failed(self, candidate: Candidate, error: ServiceTrouble) -> bool:
         gate, probe = self._gates.of(candidate), candidate.probe
         candidate.probe = False
-        gate.failed((candidate.share, candidate.path), probe=probe, at_least=error.retry_after)
+        gate.failed(
+            (candidate.share, candidate.path),
+            probe=probe,
+            sending=candidate.sent is not None,
+            at_least=error.retry_after,
+        )
         if gate.state == "closed":
             self._conditions.begin("service_unavailable", "", str(error))
             self._backlog.hold(candidate, candidate.share.organization, failed=True)

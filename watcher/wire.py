@@ -129,16 +129,17 @@ class Wire:
         failed: OSError | None = None
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in addresses:
-            opened = socket.socket(family, kind, protocol)
+            seconds, opened = self._wait(deadline), None
             try:
-                seconds = self._wait(deadline)
+                opened = socket.socket(family, kind, protocol)
                 is_last = address is addresses[-1][-1]
                 opened.settimeout(seconds if is_last else min(seconds / 2, NEXT_ADDRESS_SECONDS))
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 opened.setblocking(False)
             except OSError as error:
-                opened.close()
+                if opened is not None:
+                    opened.close()
                 failed = failed or error
             else:
                 return opened

@@ -11,6 +11,7 @@ from watcher.backlog import Backlog
 from watcher.gate import (
     ALONE,
     ALONE_SECONDS,
+    FORGOTTEN_SECONDS,
     IN_A_ROW,
     LONGEST_ASKED_SECONDS,
     LONGEST_PROBE_SECONDS,
@@ -54,6 +55,24 @@ def test_one_file_that_fails_for_a_minute_while_nothing_passes_closes_it() -> No
     assert gate.admits() == "everybody"  # too few
     gate.failed("the same", probe=False)
     assert gate.admits() == "nobody"
+
+
+def test_failures_long_ago_are_none_in_a_row() -> None:
+    time = Time()
+    gate = gate_at(time)
+    for _ in range(2 * ALONE):
+        gate.failed("the same", probe=False)
+        time.now += FORGOTTEN_SECONDS + 1
+    assert gate.state == "open"
+
+
+def test_what_fails_while_it_is_sent_says_nothing_of_the_service() -> None:
+    time = Time()
+    gate = gate_at(time)
+    for _ in range(2 * ALONE):
+        gate.failed("the same", probe=False, sending=True)
+        time.now += ALONE_SECONDS
+    assert gate.state == "open"
 
 
 def test_a_file_that_keeps_failing_while_others_pass_does_not_close_it() -> None:

@@ -523,6 +523,17 @@ def test_where_no_name_can_be_as_long_as_the_records_the_file_is_rejected_withou
     assert {path.name for path in image.parent.iterdir()} == {"a.jpg", "b.jpg"}
 
 
+def test_a_file_with_a_hole_that_stays_open_is_not_taken_however_long(studio: Studio) -> None:
+    image = studio.drop("a.tif", picture(1, "TIFF"))
+    os.truncate(image, 100_000)
+    with image.open("r+b"):
+        for _ in range(3):
+            outcome = studio.take("a.tif")
+            assert isinstance(outcome, NotSettled)
+            assert outcome.reason == "being_written"
+            studio.clock.advance(OPEN_SECONDS)
+
+
 # Rehearsed
 
 

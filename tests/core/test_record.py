@@ -319,6 +319,10 @@ def test_a_line_for_another_name_is_ours_if_it_has_the_time_of_the_image(desk: D
     assert desk.state() == "stale"
     desk.write_sidecar()
     assert (desk.state(), desk.recorded()) == ("uploaded", HASH)
+    desk.sidecar.write_bytes(sidecar_line("other.jpg", OTHER_HASH))
+    desk.stamp_record(desk.sidecar)
+    desk.write_note()
+    assert desk.names == {NAME, NAME + NOTE}
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

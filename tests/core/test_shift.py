@@ -90,6 +90,20 @@ def test_what_the_new_configuration_has_to_do_with_holds_on(
     assert shift.gates.any_closed()
 
 
+def test_what_is_under_way_is_waited_for_though_no_other_file_will_get_through(
+    tmp_path: Path,
+) -> None:
+    share = a_share(tmp_path, organization="studio")
+    shift = a_shift(share)
+    shift.backlog.put(share, "large.tif", Priority.BACKLOG, timeout=0)
+    candidate = shift.backlog.take()
+    assert candidate is not None
+    shift.conditions.begin("access_denied", "studio", "403")
+    assert not shift.nothing_left
+    shift.backlog.hold(candidate, "studio")
+    assert shift.nothing_left
+
+
 def test_a_gate_that_nobody_has_to_pass_any_more_holds_nothing_up(tmp_path: Path) -> None:
     before = a_share(tmp_path / "before", organization="lab")
     shift = a_shift(a_share(tmp_path / "share", organization="studio"))

@@ -7,6 +7,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from tests.core.factories import promote
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
 from watcher.conditions import Conditions
@@ -180,6 +181,36 @@ def test_a_share_that_is_gone_loses_its_candidates_to_the_next_scan(desk: Desk) 
     desk.fail(ShareGone("stale"))
     assert desk.said("condition_raised") == ["share_gone"]
     assert len(desk.backlog) == 0
+
+
+def test_where_there_is_no_next_scan_a_file_of_a_share_that_is_gone_has_failed() -> None:
+    desk = Desk(patient=False)
+    desk.fail(ShareGone("stale"))
+    assert desk.said("condition_raised") == ["share_gone"]
+    assert (len(desk.backlog), desk.tally.counts.failed) == (0, 1)
+
+
+def test_a_file_that_cannot_be_sent_though_it_is_asked_for_is_no_outage(desk: Desk) -> None:
+    candidate = desk.take_admitted()
+    for _ in range(20):
+        candidate.sent = 100
+        desk.disposition.failure(candidate, DOWN)
+        desk.now += 60
+        promote(desk.backlog)
+        assert desk.backlog.take() is candidate
+    assert not desk.said("condition_raised")
+
+
+def test_a_lone_file_that_cannot_even_be_asked_for_is_an_outage_after_a_minute(desk: Desk) -> None:
+    candidate = desk.take_admitted()
+    for _ in range(3):
+        desk.disposition.failure(candidate, DOWN)
+        desk.now += 30
+        promote(desk.backlog)
+        assert desk.backlog.take() is candidate
+    assert not desk.said("condition_raised")
+    desk.disposition.failure(candidate, DOWN)
+    assert desk.said("condition_raised") == ["service_unavailable"]
 
 
 def test_a_record_that_cannot_be_written_is_the_folders_condition(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 Also what looks like them: whole pictures that end in zeros, as flat ones do.
 """
 
+import os
 import random
 import struct
 import zlib
@@ -24,7 +25,7 @@ from tests.inspection.tiff_writing import (
 )
 from watcher.inspection import Image as Whole
 from watcher.inspection import Incomplete, Refusal, inspect
-from watcher.inspection.source import EndMissing
+from watcher.inspection.source import EndMissing, Source
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.webp import read_webp
 
@@ -87,8 +88,16 @@ WEBP = {
 def test_a_webp_with_a_hole_is_not_at_its_end(name: str, part: float) -> None:
     data = WEBP[name]
     assert answer(read_webp, data) == SIZE
-    at = 30 + int((len(data) - 2 * BLOCK - 30) * part)
+    at = 30 + int((len(data) // 2 - 30) * part)
     assert answer(read_webp, data[:at], size=len(data)) is EndMissing
+
+
+def test_a_small_hole_in_a_webp_is_what_a_sparse_copy_makes_of_zeros() -> None:
+    data, at = WEBP["lossless"], 10 * BLOCK
+    with opened(data[:at]) as fd:
+        os.pwrite(fd, data[at + 2 * BLOCK :], at + 2 * BLOCK)
+        assert os.lseek(fd, 0, os.SEEK_HOLE) == at
+        assert read_webp(Source(fd, len(data))) == SIZE
 
 
 def test_a_hole_behind_the_end_of_a_webp_does_not_matter() -> None:

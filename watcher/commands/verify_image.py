@@ -43,7 +43,9 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
             has_sidecar = doubts(SIDECAR, image, name, records) is not None
         if not has_sidecar:
             return _unrecorded(name, state, image, images=images, records=records)
-        match claim_beside(name, records):
+        # One that was renamed with its image is ours; but if it is taken for current, it lies.
+        mtime_ns = None if state == "uploaded" else image.st_mtime_ns
+        match claim_beside(name, records, mtime_ns=mtime_ns):
             case ForeignRecord():
                 believed = "the daemon takes it for current" if state == "uploaded" else ""
                 return Finding("foreign", share.mirror or share.root, path + SIDECAR, believed)

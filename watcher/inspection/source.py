@@ -6,6 +6,7 @@ than `MAX_READ` bytes at a time or read more than `Source.budget` bytes in all.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 MAX_READ = 1 << 20
 """Bytes that one read may ask for: what a reader holds in memory at most at a time."""
@@ -67,11 +68,15 @@ class Source:
             return self.head[offset : offset + wanted]
         return self._read(offset, wanted)
 
-    @property
-    def hole(self) -> int:
-        """Where the first part of the file begins that was never written, as far as its file system
-        tells; its end if there is none."""
-        return os.lseek(self._fd, 0, os.SEEK_HOLE) if self.size else 0
+    def hole(self) -> tuple[int, int]:
+        """Where the first part of the file that was never written begins and ends, as far as its
+        file system tells; its end twice if there is none."""
+        start = end = self.size
+        # ENXIO: it is empty by now, or there is nothing behind the hole.
+        with suppress(OSError):
+            start = os.lseek(self._fd, 0, os.SEEK_HOLE)
+            end = os.lseek(self._fd, start, os.SEEK_DATA)
+        return start, max(start, end)
 
     def _read(self, offset: int, wanted: int) -> bytes:
         pieces = []

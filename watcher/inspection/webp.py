@@ -19,6 +19,10 @@ MAX_CHUNKS: Final = 100_000
 _LONGEST: Final = (1 << 32) - 10
 """What a chunk's length can be at most, so that the form's length still holds it."""
 
+_HOLE: Final = 1 << 16
+"""Bytes of a hole that no copy of a whole file has, however sparse, but of large flat areas that
+were packed in the fastest way; a third of the file if that is less."""
+
 _ANIMATED: Final = 0x02
 """The flag of the extended header for an animation (2.7.1)."""
 
@@ -58,8 +62,9 @@ def _form_end(source: Source) -> int:
         raise Damaged("its length makes no sense")
     if source.size < 8 + length:
         raise EndMissing(f"{source.size:,} of {8 + length:,} bytes are there")
-    if source.hole < 8 + length:
-        raise EndMissing(f"nothing was written yet at byte {source.hole:,}")
+    start, end = source.hole()
+    if start < 8 + length and end - start >= min(_HOLE, source.size // 3):
+        raise EndMissing(f"nothing was written yet at byte {start:,}")
     return 8 + length
 
 
