@@ -44,7 +44,7 @@ from watcher.record import (
 )
 from watcher.renames import forget, former_claim
 from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
-from watcher.settling import HOLED, MAX_LOOK_SECONDS, TWICE, Moment, Settling, observe
+from watcher.settling import Moment, Settling, observe
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
 
@@ -155,15 +155,8 @@ class Journey:
         seen = candidate.seen
         if seen is None or seen.stamp != file.stamp:
             return Changed()
-        times, has_hole = 1 if file.writers == "none" else TWICE, file.has_hole
-        if file.writers == "some":
-            wait = self._settling.wait_for_writer(seen, now)
-            if wait or has_hole:
-                return NotSettled("being_written", wait or MAX_LOOK_SECONDS)
-        if has_hole:
-            times = HOLED
-        wait = self._settling.wait(seen, now, times=times, trust_times=file.writers == "none")
-        return NotSettled("quiet_time", wait) if wait else None
+        reason, wait = self._settling.wait_open(seen, now, writers=file.writers, hole=file.hole)
+        return NotSettled(reason, wait) if wait else None
 
     def _carried(self, candidate: Candidate, file: OpenFile) -> Outcome | None:
         """A file that was renamed, and nothing else, keeps its sidecar without being read.

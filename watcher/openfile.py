@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from watcher.outcomes import Stamp
-from watcher.settling import Writers, writers
+from watcher.settling import Hole, Writers, writers
 from watcher.sidecar import ForeignRecord
 from watcher.tree import reading, stamp_of
 
@@ -48,17 +48,17 @@ class OpenFile:
             return stamp_of(os.fstat(self.fd)) == self.stamp
 
     @property
-    def has_hole(self) -> bool:
+    def hole(self) -> Hole:
         """Whether a part of it was never written, as in a copy that reserved its space first."""
         size = self.stamp.size
         with reading:
             # An empty file has no byte to ask about: lseek(2) would say ENXIO.
             if 0 < size > os.lseek(self.fd, 0, os.SEEK_HOLE):
-                return True
+                return "told"
             # NFS 3 tells of no hole, but how much of the file there is. (Elsewhere that says
             # little: a file system may compress.)
             there = os.fstat(self.fd).st_blocks * 512 if self.writers == "unknown" else size
-        return 0 < there < size - _BLOCK
+        return "likely" if 0 < there < size - _BLOCK else "none"
 
 
 class Digest:

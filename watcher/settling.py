@@ -85,10 +85,24 @@ class Settling:
         unchanged = _unchanged_for(seen, now, trust_times=trust_times)
         return self._next_look(unchanged, self.incomplete_after_seconds)
 
-    def wait_for_writer(self, seen: Observation, now: Moment) -> float:
-        """Seconds until the next look at a file that somebody has open for writing; 0 if that has
-        come to nothing for so long that the file counts as any other."""
-        return self._next_look(_unchanged_for(seen, now, trust_times=False), OPEN_SECONDS)
+    def wait_open(
+        self, seen: Observation, now: Moment, *, writers: "Writers", hole: "Hole"
+    ) -> tuple[str, float]:
+        """Seconds until the next look at a file that has been quiet and is open now, and what for;
+        0 if it is at rest."""
+        trust_times = writers == "none"
+        watched = _unchanged_for(seen, now, trust_times=False)
+        if writers == "some":
+            wait = self._next_look(watched, OPEN_SECONDS)
+            if wait or hole == "told":
+                return "being_written", wait or MAX_LOOK_SECONDS
+        if hole == "told" and writers == "unknown":
+            # Over SMB its later writes may not even change its time (Samba 4.17, Linux 6.1).
+            wait = self._next_look(watched, self.incomplete_after_seconds)
+            if wait:
+                return "being_written", wait
+        times = HOLED if hole != "none" else 1 if writers == "none" else TWICE
+        return "quiet_time", self.wait(seen, now, times=times, trust_times=trust_times)
 
     def _next_look(self, unchanged: float, at_most: float) -> float:
         left = at_most - unchanged
@@ -108,6 +122,9 @@ def _unchanged_for(seen: Observation, now: Moment, *, trust_times: bool) -> floa
 
 
 Writers = Literal["none", "some", "unknown"]
+
+Hole = Literal["none", "likely", "told"]
+"""Whether a part of a file was never written: by its blocks, or as its file system says."""
 
 # EACCES: not the owner and no CAP_LEASE. EINVAL, ENOTSUP, ENOLCK: no leases on this file system.
 _NO_LEASES = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS}

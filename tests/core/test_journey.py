@@ -282,6 +282,20 @@ def test_a_hole_lengthens_the_wait_and_no_more(studio: Studio) -> None:
     assert isinstance(studio.take("a.tif"), Uploaded)
 
 
+def test_where_nobody_can_say_who_writes_a_hole_is_waited_out_as_a_missing_end_is(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openfile, "writers", lambda _fd: "unknown")
+    image = studio.drop("a.tif", picture(1, "TIFF"))
+    os.truncate(image, 100_000)
+    for _ in range(3):
+        outcome = studio.take("a.tif")
+        assert isinstance(outcome, NotSettled)
+        assert outcome.reason == "being_written"
+        studio.clock.advance(INCOMPLETE / 3)
+    assert isinstance(studio.take("a.tif"), Uploaded)
+
+
 def test_an_end_that_is_missing_is_waited_for_and_at_last_said_to_be_missing(
     studio: Studio,
 ) -> None:

@@ -52,11 +52,11 @@ class Rehearsal(Journey):
                     "the kernel cannot tell (a network or FUSE file system, or neither the owner "
                     f"nor CAP_LEASE): it is to stay unchanged for {TWICE * settle:g} s instead",
                 )
-        if file.has_hole:
+        if file.hole != "none":
             self._note(
                 "hole",
                 "a part of it was never written, as in a copy that reserves its space first: it is "
-                f"to stay unchanged for {HOLED * settle:g} s",
+                f"to stay unchanged for {HOLED * settle:g} s at least",
             )
         if isinstance(outcome, NotSettled) and outcome.reason == "quiet_time":
             self._note("longer", f"to stay unchanged for {outcome.seconds:.1f} s more")
