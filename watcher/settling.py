@@ -13,6 +13,12 @@ from typing import Literal, NamedTuple
 from watcher.mounts import is_announced
 from watcher.outcomes import Stamp
 
+Writers = Literal["none", "some", "unknown"]
+"""Whether any process has a file open for writing, as the kernel says."""
+
+Hole = Literal["none", "likely", "told"]
+"""Whether a part of a file was never written: by its blocks, or as its file system says."""
+
 
 class Moment(NamedTuple):
     """One instant on both clocks: `steady` in seconds (never jumps), `wall_ns` since the epoch."""
@@ -86,10 +92,10 @@ class Settling:
         return self._next_look(unchanged, self.incomplete_after_seconds)
 
     def wait_open(
-        self, seen: Observation, now: Moment, *, writers: "Writers", hole: "Hole"
+        self, seen: Observation, now: Moment, *, writers: Writers, hole: Hole
     ) -> tuple[str, float]:
-        """Seconds until the next look at a file that has been quiet and is open now, and what for;
-        0 if it is at rest."""
+        """What a file is waited for that has been quiet and is open now, and the seconds until the
+        next look at it; 0 if it is at rest."""
         trust_times = writers == "none"
         watched = _unchanged_for(seen, now, trust_times=False)
         if writers == "some":
@@ -120,11 +126,6 @@ def _unchanged_for(seen: Observation, now: Moment, *, trust_times: bool) -> floa
     by_times = (now.wall_ns - seen.stamp.ctime_ns) / 1e9
     return max(watched, by_times)
 
-
-Writers = Literal["none", "some", "unknown"]
-
-Hole = Literal["none", "likely", "told"]
-"""Whether a part of a file was never written: by its blocks, or as its file system says."""
 
 # EACCES: not the owner and no CAP_LEASE. EINVAL, ENOTSUP, ENOLCK: no leases on this file system.
 _NO_LEASES = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS}
