@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -282,46 +282,46 @@ def test_a_note_goes_from_the_old_name_and_comes_at_the_new(studio: Studio) -> N
 # Mirrors
 
 
-def test_a_record_in_a_mirror_is_carried_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror = tmp_path / "mirror"
+@pytest.fixture
+def mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Studio, Path]]:
+    """A studio whose records are in a mirror, and that."""
+    mirror = tmp_path / "records"
     mirror.mkdir()
     with Sandbox() as service:
         studio = Studio(tmp_path, service, monkeypatch, mirror=str(mirror))
         with studio.connection:
-            image = studio.drop(OLD, CONTENT)
-            studio.take(OLD)
-            (studio.root / "out").mkdir()
-            image.rename(studio.root / NEW)
-            candidate = studio.candidate(NEW)
-            candidate.moved_from, candidate.intact = OLD, True
-            assert studio.take(NEW) == RENAMED
-            assert claim(mirror / NEW) == sha256(CONTENT)
-            assert not list((mirror / "in").iterdir())
-            # And on with the whole folder.
-            (studio.root / "out").rename(studio.root / "in" / "there")
-            studio.share.move_records("out", "in/there")
-            assert studio.take("in/there/new.jpg") == Standing(rejected=False)
+            yield studio, mirror
+
+
+def test_a_record_in_a_mirror_is_carried_there(mirrored: tuple[Studio, Path]) -> None:
+    studio, records = mirrored
+    image = studio.drop(OLD, CONTENT)
+    studio.take(OLD)
+    (studio.root / "out").mkdir()
+    image.rename(studio.root / NEW)
+    candidate = studio.candidate(NEW)
+    candidate.moved_from, candidate.intact = OLD, True
+    assert studio.take(NEW) == RENAMED
+    assert claim(records / NEW) == sha256(CONTENT)
+    assert not list((records / "in").iterdir())
+    # And on with the whole folder.
+    (studio.root / "out").rename(studio.root / "in" / "there")
+    studio.share.move_records("out", "in/there")
+    assert studio.take("in/there/new.jpg") == Standing(rejected=False)
 
 
 def test_a_record_in_a_mirror_goes_though_the_folder_of_its_image_went_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirrored: tuple[Studio, Path],
 ) -> None:
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    with Sandbox() as service:
-        studio = Studio(tmp_path, service, monkeypatch, mirror=str(mirror))
-        with studio.connection:
-            studio.drop(OLD, CONTENT)
-            studio.take(OLD)
-            shutil.rmtree(studio.root / "in")
-            assert studio.take(OLD) == Gone()
-            assert (mirror / "in").exists()
-            assert list((mirror / "in").iterdir())  # nothing is concluded from absence
-            studio.candidate(OLD).vanished = True
-            assert studio.take(OLD) == Gone()
-            assert not list((mirror / "in").iterdir())
+    studio, records = mirrored
+    studio.drop(OLD, CONTENT)
+    studio.take(OLD)
+    shutil.rmtree(studio.root / "in")
+    assert studio.take(OLD) == Gone()
+    assert list((records / "in").iterdir())  # nothing is concluded from absence
+    studio.candidate(OLD).vanished = True
+    assert studio.take(OLD) == Gone()
+    assert not list((records / "in").iterdir())
 
 
 @pytest.fixture
