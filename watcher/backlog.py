@@ -13,8 +13,7 @@ from watcher.ready import Counts, KeptBack, Ready
 from watcher.share import Share
 
 CAPACITY = 10_000
-"""Candidates of one share that the scan may have waiting, and as many again that events may. An
-entry takes about half a kilobyte."""
+"""Of one share, candidates that scans may have waiting, and as many that events may: 5 MB each."""
 
 
 class Backlog:
@@ -136,8 +135,7 @@ class Backlog:
             return True
 
     def _has_room(self, share: Share) -> bool:
-        room = self._counts.room_for_scan(share) and share not in self._shut
-        return self._closed or room
+        return self._closed or (self._counts.room_for_scan(share) and share not in self._shut)
 
     def _new(self, share: Share, path: str, priority: Priority) -> Candidate:
         candidate = self._entries[share, path] = Candidate(share, path, priority)
@@ -229,6 +227,11 @@ class Backlog:
             for candidate in candidates:
                 self._make_ready(candidate)
             return count
+
+    def kept_back(self, organization: str) -> int:
+        """How many wait for `release`."""
+        with self._lock:
+            return self._kept_back.count(organization)
 
     # Time, under the lock.
 

@@ -117,6 +117,10 @@ class KeptBack:
             self._queues[organization] = deque(ordered[count:])
         return ordered[:count], len(ordered)
 
+    def count(self, organization: str) -> int:
+        """How many wait for this one."""
+        return len(self._queues.get(organization, ()))
+
     def drop(self, share: Share) -> None:
         """All of this share that are here are gone."""
         for queue in self._queues.values():

@@ -95,10 +95,10 @@ class Service:
 
         Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
         """
-        query = {"contentHash": sha256}
-        return self._is_known(
-            _insisting(partial(self._authorized, "HEAD", organization, query=query))
-        )
+        return self._is_known(_insisting(partial(self._asked, sha256, organization)))
+
+    def _asked(self, sha256: str, organization: str) -> Answer:
+        return self._authorized("HEAD", organization, query={"contentHash": sha256})
 
     def _is_known(self, answer: Answer) -> bool:
         match answer.status:
@@ -122,8 +122,7 @@ class Service:
         answer = send()
         if answer.status == 500:  # it may have taken the file all the same
             file.on_sent(0, file.length)  # all begins anew
-            asked = self._authorized("HEAD", organization, query={"contentHash": sha256})
-            if self._is_known(asked):
+            if self._is_known(self._asked(sha256, organization)):
                 return Accepted(sha256)
             answer = _insisting(send)
         match answer.status:

@@ -69,7 +69,7 @@ class Shift:
     _hopeful: bool = False
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _begun: dict[Intake, float] = field(default_factory=dict)
-    _faults: int = 0
+    _faulty: bool = False
     _open: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class Shift:
         try:
             work()
         except Exception as error:
-            self._faults += 1
+            self._faulty = True
             self.log.error(  # noqa: TRY400 - the trace is for the debug level
                 "failed", reason="internal_error", found=f"{type(error).__name__}: {error}"
             )
@@ -175,7 +175,7 @@ class Shift:
             thread.is_alive() and not self.hangs.hung(intake)
             for intake, thread in self._threads.items()
         )
-        kept_back = sum(self.backlog.release(each, 0) for each in hopeless)
+        kept_back = sum(self.backlog.kept_back(each) for each in hopeless)
         return not scanning and len(self.backlog) <= self.hangs.held + kept_back
 
     def _is_hopeless(self, organization: str) -> bool:
@@ -266,7 +266,7 @@ class Shift:
             return LOGIN_NEEDED
         hung = any(self.hangs.hung(intake) for intake in self.intakes)
         well = self.tally.counts.all_well and self.scans.all_well and not len(self.backlog)
-        return OK if well and not hung and not self._faults else SOME_FAILED
+        return OK if well and not hung and not self._faulty else SOME_FAILED
 
 
 def _thread(name: str, work: Callable[[], None]) -> threading.Thread:

@@ -1,6 +1,5 @@
-"""The one line of a sidecar: as GNU `sha256sum` writes it, and as its `-c` reads it; and its time.
-
-Pure."""
+"""What a sidecar is like: its one line, as GNU `sha256sum` writes it and as its `-c` reads it, and
+its time. Pure."""
 
 import os
 import re

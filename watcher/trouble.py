@@ -95,6 +95,7 @@ class Trouble:
             case ShareGone():
                 self._conditions.begin("share_gone", candidate.share.root, str(error))
                 if not self._patient:
+                    self._say(candidate).error("failed", reason="share_gone", found=str(error))
                     return True
                 # The next scan finds the file again, if the share comes back with it.
                 self._backlog.finish(candidate)

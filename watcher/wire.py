@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from watcher.answer import AnswerReader, BrokenAnswerError, Headers, Received
 from watcher.pieces import FilePart, Piece, send_uncopied, wait_until_ready
@@ -128,21 +128,12 @@ class Wire:
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else self._address
         failed: OSError | None = None
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in addresses:
-            seconds, opened = self._wait(deadline), None
+        for left, found in zip(reversed(range(len(addresses))), addresses, strict=True):
             try:
-                opened = socket.socket(family, kind, protocol)
-                is_last = address is addresses[-1][-1]
-                opened.settimeout(seconds if is_last else min(seconds / 2, NEXT_ADDRESS_SECONDS))
-                opened.connect(address)
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                opened.setblocking(False)
+                seconds = self._wait(deadline)
+                return _reached(found, min(seconds / 2, NEXT_ADDRESS_SECONDS) if left else seconds)
             except OSError as error:
-                if opened is not None:
-                    opened.close()
                 failed = failed or error
-            else:
-                return opened
         if self._proxy and not isinstance(failed, TimeoutError):
             raise ConnectionError(f"the proxy {host}:{port}: {failed}") from failed
         raise failed or ConnectionError("its name has no address")
@@ -273,6 +264,21 @@ class Wire:
         if left <= 0:
             raise TooLateError("no complete answer within the deadline")
         return min(self._silence, left)
+
+
+def _reached(found: tuple[Any, ...], seconds: float) -> socket.socket:
+    """A connection to an address that `getaddrinfo` has found. Raises `OSError`."""
+    family, kind, protocol, _, address = found
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.settimeout(seconds)
+        opened.connect(address)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def _pieces_of(body: Iterable[Piece]) -> Iterator[Piece]:

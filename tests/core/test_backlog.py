@@ -253,6 +253,17 @@ def taken(backlog: Backlog) -> str:
     return candidate.path
 
 
+def test_it_counts_what_is_kept_back_for_each_organization(backlog: Backlog) -> None:
+    backlog.put(SHARE, "a.jpg", Priority.BACKLOG, timeout=0)
+    candidate = backlog.take()
+    assert candidate is not None
+    assert backlog.kept_back("studio") == 0
+    backlog.hold(candidate, "studio")
+    assert (backlog.kept_back("studio"), backlog.kept_back("lab")) == (1, 0)
+    assert backlog.release("studio") == 1
+    assert backlog.kept_back("studio") == 0
+
+
 def test_a_share_that_is_full_leaves_room_to_the_others(backlog: Backlog) -> None:
     other = Share("/other")
     for number in range(3):

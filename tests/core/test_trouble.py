@@ -186,7 +186,7 @@ def test_a_share_that_is_gone_loses_its_candidates_to_the_next_scan(desk: Desk) 
 def test_where_there_is_no_next_scan_a_file_of_a_share_that_is_gone_has_failed() -> None:
     desk = Desk(patient=False)
     desk.fail(ShareGone("stale"))
-    assert desk.said("condition_raised") == ["share_gone"]
+    assert desk.said("condition_raised") == desk.said("failed") == ["share_gone"]
     assert (len(desk.backlog), desk.tally.counts.failed) == (0, 1)
 
 

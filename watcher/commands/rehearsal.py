@@ -56,7 +56,8 @@ class Rehearsal(Journey):
             self._note(
                 "hole",
                 "a part of it was never written, as in a copy that reserves its space first: it is "
-                f"to stay unchanged for {HOLED * settle:g} s at least",
+                f"to stay unchanged for {HOLED * settle:g} s; where the file system tells that but "
+                "not who writes, for `incomplete_after_seconds`",
             )
         if isinstance(outcome, NotSettled) and outcome.reason == "quiet_time":
             self._note("longer", f"to stay unchanged for {outcome.seconds:.1f} s more")
