@@ -1,10 +1,13 @@
-"""Equal content in flight: one file sends it, the others wait, and need not even ask then."""
+"""Equal content: one file sends it, the others wait, and need not even ask then."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 from weakref import WeakSet
+
+from watcher.inspection import Image
+from watcher.recent import Recent
 
 REMEMBERED_SECONDS = 60.0
 """How long it is remembered that the service took some content. Longer would be a record of our
@@ -18,6 +21,10 @@ SOONEST_SECONDS, LATEST_SECONDS = 0.1, 10.0
 """Bounds of when such another one comes again. A thousand copies of one large file that came ten
 times a second would keep a processor busy."""
 
+REMEMBERED_IMAGES = 4_096
+"""Small images whose copies are not inspected again, a seventh of what a copy costs. (1 MB.) Large
+ones would gain nothing: their hash is known when all of them is inspected."""
+
 Claim = Literal["mine", "taken", "done"]
 """`mine`: this file asks and sends; `taken`: another one is just doing so; `done`: another one has,
 moments ago, and the service confirmed it."""
@@ -26,10 +33,11 @@ moments ago, and the service confirmed it."""
 class Claims:
     """Who is asking for and sending which content. Thread-safe; its lock guards all it has.
 
-    `clock` gives steady seconds.
+    `clock` gives steady seconds; `images` are the small ones that came last, by their hash.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.images = Recent[str, Image](REMEMBERED_IMAGES)
         self._clock = clock
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, str], tuple[threading.Thread, float]] = {}

@@ -3,7 +3,6 @@
 Each file's end state is one event. What a failure means is in `trouble`.
 """
 
-import threading
 import time
 
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +25,7 @@ from watcher.outcomes import (
     Standing,
     Uploaded,
 )
+from watcher.recent import Recent
 from watcher.share import Share
 from watcher.tally import LastUpload, Tally
 from watcher.trouble import Trouble, record_folder
@@ -35,7 +35,7 @@ REMEMBERED = 10_000
 
 
 class Disposition:
-    """Implements `pool.Verdicts`; called from every worker. Its lock guards `_told`."""
+    """Implements `pool.Verdicts`; called from every worker."""
 
     def __init__(
         self,
@@ -53,8 +53,7 @@ class Disposition:
         self._conditions = conditions
         self._tally = tally
         self._trouble = trouble
-        self._lock = threading.Lock()
-        self._told: dict[tuple[Share, str], tuple[Stamp | None, str]] = {}
+        self._told = Recent[tuple[Share, str], tuple[Stamp | None, str]](REMEMBERED)
 
     def outcome(self, candidate: Candidate, outcome: Outcome, seconds: float) -> None:
         """A journey ended."""
@@ -99,14 +98,8 @@ class Disposition:
 
     def _was_told(self, candidate: Candidate, reason: str) -> bool:
         """Whether a rejection that has no note, which every scan finds anew, was told already."""
-        key = (candidate.share, candidate.path)
         now = (candidate.seen.stamp if candidate.seen else None, reason)
-        with self._lock:
-            before = self._told.pop(key, None)
-            self._told[key] = now
-            if len(self._told) > REMEMBERED:
-                del self._told[next(iter(self._told))]
-        return before == now
+        return self._told.put((candidate.share, candidate.path), now) == now
 
     def _arrived(
         self, candidate: Candidate, outcome: Uploaded | AlreadyKnown, seconds: float

@@ -15,7 +15,7 @@ from dataclasses import replace
 from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
-from watcher.inspection import Image, Incomplete, Refusal, inspect
+from watcher.inspection import Image, Incomplete, Refusal, Source, inspect
 from watcher.notes import note_text
 from watcher.openfile import Digest, OpenFile
 from watcher.outcomes import (
@@ -190,7 +190,9 @@ class Journey:
             if not place:
                 return Held()  # the share hangs: another worker has this one's place
             digest = Digest(file.fd, file.stamp.size, candidate.on_read)
-            verdict = inspect(file.fd, file.stamp.size, digest.take)
+            source = Source(file.fd, file.stamp.size, digest.take)
+            equal = self._claims.images.get(digest.finish()) if source.is_small else None
+            verdict = equal or inspect(source)
             match verdict:
                 case Refusal(code, found):
                     return Rejected(code, found)
@@ -198,6 +200,8 @@ class Journey:
                     return self._still_arriving(candidate, file, found)
                 case Image():
                     sha256 = digest.finish()
+                    if source.is_small:
+                        self._claims.images.put(sha256, verdict)
         if not file.unchanged:
             return Changed()
         candidate.hashed = Hashed(file.stamp, verdict, sha256)

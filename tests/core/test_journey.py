@@ -28,6 +28,7 @@ from tests.end_to_end.pictures import REJECTED, picture
 from watcher import journey, openfile, placing
 from watcher.claims import REMEMBERED_SECONDS, SOONEST_SECONDS
 from watcher.errors import FileUnreadable, RecordUnwritable, ServiceTrouble, ShareGone
+from watcher.inspection import Source, Verdict, inspect
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -457,6 +458,34 @@ def test_of_two_equal_files_one_is_sent_and_one_is_known(studio: Studio) -> None
     assert isinstance(studio.take("a.jpg"), Uploaded)
     assert isinstance(studio.take("in/b.jpg"), AlreadyKnown)
     assert [seen.method for seen in studio.service.requests] == ["HEAD", "POST"]
+
+
+@pytest.mark.parametrize(
+    ("content", "times"),
+    [(picture(), 1), (picture(form="TIFF", size=(300, 300)), 2), (picture()[:-2], 2)],
+    ids=["small", "large", "incomplete"],
+)
+def test_what_equal_content_is_is_remembered_of_small_images(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, content: bytes, times: int
+) -> None:
+    inspected: list[Source] = []
+
+    def counted(source: Source) -> Verdict:
+        inspected.append(source)
+        return inspect(source)
+
+    monkeypatch.setattr(journey, "inspect", counted)
+    studio.clock.wall_ns += int(INCOMPLETE * 1e9)
+    for path in ("a.jpg", "b.jpg"):
+        studio.drop(path, content)
+    first, second = studio.take("a.jpg"), studio.take("b.jpg")
+    assert len(inspected) == times
+    match first, second:
+        case Uploaded(), AlreadyKnown():
+            assert first.image == second.image
+        case _:
+            assert first == second
+            assert isinstance(first, Rejected)
 
 
 def test_a_claim_ends_with_the_journey_however_that_ends(studio: Studio) -> None:

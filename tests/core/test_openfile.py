@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.core.factories import PROPERTY, file_of
 from tests.sandbox.client import picture
-from watcher.inspection import Image, inspect
+from watcher.inspection import Image, Source, inspect
 from watcher.openfile import HASH_PIECE, Digest, OpenFile
 from watcher.settling import Writers
 
@@ -71,7 +71,7 @@ def test_an_inspection_shows_what_it_reads_and_so_spares_the_hash_a_jpegs_second
     monkeypatch.setattr(os, "pread", counting)
     with file_of(content) as fd:
         digest = Digest(fd, len(content))
-        assert isinstance(inspect(fd, len(content), digest.take), Image)
+        assert isinstance(inspect(Source(fd, len(content), digest.take)), Image)
         assert digest.finish() == sha256(content)
     if form == "JPEG":
         assert read < 1.1 * len(content) + 8192

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from tests.inspection.samples import PROPERTY, cuts, exif, flipped, noise, opened, saved
-from watcher.inspection import MAX_SIDE, Image, Incomplete, Refusal, Verdict, inspect
+from watcher.inspection import MAX_SIDE, Image, Incomplete, Refusal, Source, Verdict, inspect
 from watcher.inspection.inspect import HEAD
 
 WHOLE = {
@@ -19,7 +19,7 @@ each_format = pytest.mark.parametrize(("form", "data"), WHOLE.items(), ids=WHOLE
 
 def verdict(data: bytes, *, size: int | None = None) -> Verdict:
     with opened(data, size=size) as fd:
-        return inspect(fd, len(data) if size is None else size)
+        return inspect(Source(fd, len(data) if size is None else size))
 
 
 @each_format

@@ -40,7 +40,7 @@ def zeroed(data: bytes, at: int) -> bytes:
 def is_incomplete(data: bytes, *, size: int | None = None) -> bool:
     """What `inspect` makes of it: where a header is cut in two, the readers call it damaged."""
     with opened(data, size=size) as fd:
-        return isinstance(inspect(fd, len(data) if size is None else size), Incomplete)
+        return isinstance(inspect(Source(fd, len(data) if size is None else size)), Incomplete)
 
 
 def flat(mode: str, size: tuple[int, int], value: int) -> Image.Image:
@@ -214,7 +214,7 @@ def test_an_only_strip_of_unknown_length_may_begin_with_a_zero() -> None:
 def test_zeros_at_the_end_do_not_hide_a_raw_file() -> None:
     page: Tags = grey_page(Writer(), t259=(3, [7]), t50706=(1, [1, 4, 0, 0]))
     with opened(directory_first(page, [bytes(5000)])) as fd:
-        found = inspect(fd, 10_000)
+        found = inspect(Source(fd, 10_000))
     assert found == Refusal("raw", "a RAW file in Adobe's format (DNG)")
 
 
@@ -228,7 +228,7 @@ def test_inspection_says_that_it_is_incomplete() -> None:
     for form, data in (("webp", WEBP["lossy"]), ("tiff", TIFF["0 tiff_lzw RGB"])):
         for written in (len(data), len(data) // 2):
             with opened(data[:written], size=len(data)) as fd:
-                found = inspect(fd, len(data))
+                found = inspect(Source(fd, len(data)))
             assert isinstance(found, Whole if written == len(data) else Incomplete), form
 
 

@@ -337,7 +337,7 @@ def test_inspection_gives_the_verdicts(tmp_path: Path) -> None:
     def verdict(data: bytes) -> Verdict:
         path.write_bytes(data)
         with path.open("rb") as file:
-            return inspect(file.fileno(), len(data))
+            return inspect(Source(file.fileno(), len(data)))
 
     whole = ALL["mode RGB"]
     assert verdict(whole) == watcher.inspection.Image("tiff", 67, 45)

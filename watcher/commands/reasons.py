@@ -7,7 +7,7 @@ the share, so what it says is to be shown with care.
 import os
 
 from watcher.errors import FileUnreadable
-from watcher.inspection import Refusal, inspect
+from watcher.inspection import Refusal, Source, inspect
 from watcher.notes import REASONS
 from watcher.record import LONGEST_NAME, NOTE, NOTE_TITLE, State, claim_beside, note_of
 from watcher.sidecar import NAME_MAX, ForeignRecord
@@ -37,7 +37,7 @@ def why_without_note(
     fd = open_regular(name, images)
     try:
         with reading:
-            verdict = inspect(fd, size)
+            verdict = inspect(Source(fd, size))
     finally:
         os.close(fd)
     if not isinstance(verdict, Refusal):

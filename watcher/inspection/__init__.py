@@ -1,6 +1,7 @@
 """What a file is, told by its content: never by its name, never by decoding pixels."""
 
 from watcher.inspection.inspect import inspect
+from watcher.inspection.source import Source
 from watcher.inspection.verdicts import (
     MAX_SIDE,
     SCALED_DOWN_OVER,
@@ -20,6 +21,7 @@ __all__ = [
     "Incomplete",
     "Refusal",
     "RefusalCode",
+    "Source",
     "Verdict",
     "inspect",
 ]

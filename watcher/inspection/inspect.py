@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from watcher.inspection.foreign import refusal_of
 from watcher.inspection.jpeg import read_jpeg
 from watcher.inspection.png import read_png
-from watcher.inspection.source import Damaged, EndMissing, Seen, Source, is_unwritten
+from watcher.inspection.source import Damaged, EndMissing, Source, is_unwritten
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.verdicts import MAX_SIDE, Format, Image, Incomplete, Refusal, Verdict
 from watcher.inspection.webp import read_webp
@@ -29,23 +29,20 @@ _READERS: Mapping[Format, Reader] = {
 }
 
 
-def inspect(fd: int, size: int, seen: Seen = lambda _, __: None) -> Verdict:
-    """What the open regular file `fd` of `size` bytes is.
-
-    `seen` is shown whatever is read of it, so that nobody has to read that again.
+def inspect(source: Source) -> Verdict:
+    """What the file is that this is the source of.
 
     Memory is bounded by `source.MAX_READ` (plus what a reader states), time by
     `source.MAX_SCANNED`. Raises `OSError` if the file cannot be read, and nothing else, whatever
     it holds.
     """
-    source = Source(fd, size, seen)
     head = source.head[:HEAD]
     form = format_of(head)
     if form is None:
         if not any(head):
-            return Incomplete(None, _nothing_but_zeros(size))
+            return Incomplete(None, _nothing_but_zeros(source.size))
         if _may_become_one(head):
-            return Incomplete(None, f"only {size} bytes of it are there")
+            return Incomplete(None, f"only {source.size} bytes of it are there")
         return refusal_of(head)
     try:
         found = _READERS[form](source)

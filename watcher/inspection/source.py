@@ -38,7 +38,7 @@ class Source:
 
     `size` is the file's length as `fstat` told it when it was opened: what is appended later is not
     seen, and the caller compares times and size at the end. All that is read is shown to `seen`.
-    `head` is its first `CHUNK`, read at once: a small file as a whole.
+    `head` is its first `CHUNK`, read at once: all of it if it `is_small`.
     """
 
     def __init__(self, fd: int, size: int, seen: Seen = lambda _, __: None) -> None:
@@ -47,6 +47,7 @@ class Source:
         self._seen = seen
         self._budget = MAX_SCANNED
         self.head = self._read(0, min(CHUNK, size))
+        self.is_small = size <= CHUNK
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes (at most `MAX_READ`) from `offset`; raises `EndMissing` if the
