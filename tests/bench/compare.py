@@ -1,6 +1,6 @@
 """Our program and its peers on the same files, in one run, round by round."""
 
-from collections import defaultdict
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
@@ -69,16 +69,17 @@ Rounds = dict[tuple[str, str], list[Result]]
 def compare(sets: tuple[DataSet, ...], work: Path, *, rounds: int, found: Rounds) -> Iterator[Row]:
     """One row for each data set and program, medians of the rounds; fills `found`.
 
-    In each round every program has its turn: what the machine does meanwhile hits all alike.
+    In each round every program has its turn on every set: what the machine does meanwhile hits all
+    alike.
     """
-    for data in sets:
-        here: dict[str, list[Result]] = defaultdict(list)
-        for _ in range(rounds):
+    for number in range(rounds):
+        for data in sets:
+            print(f"round {number + 1} of {rounds}: {data.name}", file=sys.stderr, flush=True)
             for program, result in _one_round(data, work):
-                here[program].append(result)
-        for program, results in here.items():
-            found[data.name, program] = results
-            yield _row(data.name, program, results, here[OURS])
+                found.setdefault((data.name, program), []).append(result)
+    for (name, program), results in found.items():
+        yield _row(name, program, results, found[name, OURS])
+    for data in sets:
         for peer, (_, _, needs) in PEERS.items():
             if not data.latency and (lacking := peers.missing(*needs)):
                 yield {"data": data.name, "program": f"{peer}: no {lacking}"}
