@@ -135,8 +135,8 @@ class Hangs:
         return [candidate for _, candidate in replaced]
 
     def hung(self, intake: Intake) -> bool:
-        """Whether it was found to hang."""
-        return intake in self._hung
+        """Whether it was found to hang, here or under the configuration before."""
+        return intake in self._hung or intake in self._inherited
 
     def _begins(self, intake: Intake, why: str) -> None:
         self._hung.add(intake)

@@ -298,9 +298,11 @@ def test_one_that_hung_before_hangs_until_it_is_seen_to_answer(desk: Desk) -> No
     desk.hangs.inherit(desk.dead)
     desk.look()
     assert desk.conditions.holds("share_hung", share.root)
+    assert desk.hangs.hung(desk.dead)
     desk.dead.watch.seen = True
     for _ in range(2):
         desk.look()
+    assert not desk.hangs.hung(desk.dead)
     assert desk.log.events == ["condition_raised", "condition_cleared"]
 
 
