@@ -19,7 +19,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """What an earlier attempt found out about the content that had this stamp."""
+    """What was found out about the content that has this stamp; kept for a later attempt."""
 
     stamp: Stamp
     image: Image
@@ -29,7 +29,8 @@ class Hashed:
 @dataclass(slots=True, eq=False)
 class Candidate:
     """One path on its way. Whoever holds it (the backlog under its lock, or the one worker that
-    took it) owns it."""
+    took it) owns it; but while a worker has it, the backlog notes what happens to the path:
+    `touched`, `vanished` set, `intact` taken away."""
 
     share: Share
     path: str
@@ -59,7 +60,7 @@ class Candidate:
     touched: float | None = field(default=None, repr=False)
     """Something happened to the path while a worker had it: when to look again."""
     size: int = field(default=0, repr=False)
-    """Bytes of the file that is on its way. This and the next two others may read at any time."""
+    """Bytes of the file, when last seen. This and the next two others may read at any time."""
     read: int = field(default=0, repr=False)
     """How many of them are hashed."""
     sent: int | None = field(default=None, repr=False)
@@ -69,6 +70,6 @@ class Candidate:
         """So many more of its bytes are hashed."""
         self.read += more
 
-    def on_sent(self, sent: int, size: int) -> None:
+    def on_sent(self, sent: int) -> None:
         """So many of its bytes are sent."""
-        self.sent, self.size = sent, size
+        self.sent = sent

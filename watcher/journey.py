@@ -25,7 +25,6 @@ from watcher.outcomes import (
     Held,
     NotSettled,
     Outcome,
-    Rehearsed,
     Rejected,
     Standing,
     Uploaded,
@@ -77,29 +76,14 @@ class Journey:
 
     def take(self, candidate: Candidate) -> Outcome:
         """The whole way. Raises `errors.WatcherError` for what is not the file's fault."""
-        outcome = self._go(candidate, bring=self._brought_to_service, reject=self._rejected)
+        outcome = self._go(candidate)
         ended = not isinstance(outcome, NotSettled | Held | Changed)
         if ended and candidate.moved_from is not None:
             forget(candidate.share, candidate.moved_from)
             candidate.moved_from = None
         return outcome
 
-    def rehearse(self, candidate: Candidate) -> Outcome:
-        """The way up to where something would be sent or written."""
-        candidate.intact = candidate.vanished = False  # no record is moved or removed
-        return self._go(
-            candidate,
-            bring=lambda _, file, hashed: Rehearsed(hashed.image, file.stamp.size),
-            reject=lambda _, file, why: Rehearsed(why, file.stamp.size),
-        )
-
-    def _go(
-        self,
-        candidate: Candidate,
-        *,
-        bring: Callable[[Candidate, OpenFile, Hashed], Outcome],
-        reject: Callable[[Candidate, OpenFile, Rejected], Outcome],
-    ) -> Outcome:
+    def _go(self, candidate: Candidate) -> Outcome:
         try:
             with self._opened(candidate) as file:
                 if not isinstance(file, OpenFile):
@@ -107,18 +91,21 @@ class Journey:
                 judged = self._carried(candidate, file) or self._judged(candidate, file)
                 match judged:
                     case Hashed():
-                        return bring(candidate, file, judged)
+                        return self._brought_to_service(candidate, file, judged)
                     case Rejected():
-                        return reject(candidate, file, judged)
+                        return self._rejected(candidate, file, judged)
                     case _:
                         return judged
         except NotThere:
-            # Nothing is concluded from absence; but if it was seen to go, its record goes, too.
-            if candidate.vanished:
-                forget(candidate.share, candidate.path)
-            return Gone()
+            return self._gone(candidate)
         except (FileShrank, FileExistsError, ForeignRecord):
             return Changed()  # under way; the next look finds out how
+
+    def _gone(self, candidate: Candidate) -> Outcome:
+        # Nothing is concluded from absence; but if it was seen to go, its record goes, too.
+        if candidate.vanished:
+            forget(candidate.share, candidate.path)
+        return Gone()
 
     # Settled, opened
 
@@ -128,15 +115,14 @@ class Journey:
         folder, name = split(candidate.path)
         share, now = candidate.share, self._now()
         with share.tree.folder(folder) as images:
-            status = look(name, images)
-            candidate.vanished = False
+            status = self._seen(candidate, name, images)
             with share.records(folder, images) as records:
                 state = state_beside(status, name, records)
                 if state in {"uploaded", "rejected"}:
                     yield Standing(rejected=state == "rejected")
                     return
-                candidate.seen = observe(candidate.seen, stamp_of(status), now)
-                wait = self._settling.wait(candidate.seen, now)
+                seen = candidate.seen = observe(candidate.seen, stamp_of(status), now)
+                wait = self._settling.wait(seen, now)
                 if wait:
                     yield NotSettled("quiet_time", wait)
                     return
@@ -145,17 +131,30 @@ class Journey:
                     recorded = claim_beside(name, records, mtime_ns=status.st_mtime_ns)
             fd = open_regular(name, images)
         try:
-            file = OpenFile.of(fd, name, recorded)
-            yield self._at_rest(candidate, file, now) or file
+            file = OpenFile.of(fd, name, seen, recorded)
+            yield self._at_rest(file, now) or file
         finally:
             os.close(fd)
 
-    def _at_rest(self, candidate: Candidate, file: OpenFile, now: Moment) -> Outcome | None:
+    def _seen(self, candidate: Candidate, name: str, images: int) -> os.stat_result:
+        """What is there. That it was seen to go is past if it is, unless it goes just now."""
+        gone, candidate.vanished = candidate.vanished, False
+        try:
+            status = look(name, images)
+        except BaseException:
+            if gone:
+                candidate.vanished = True
+            raise
+        candidate.size = status.st_size
+        return status
+
+    def _at_rest(self, file: OpenFile, now: Moment) -> Outcome | None:
         """Why the open file is not at rest, if it is not."""
-        seen = candidate.seen
-        if seen is None or seen.stamp != file.stamp:
+        if file.seen.stamp != file.stamp:
             return Changed()
-        reason, wait = self._settling.wait_open(seen, now, writers=file.writers, hole=file.hole)
+        reason, wait = self._settling.wait_open(
+            file.seen, now, writers=file.writers, hole=file.hole
+        )
         return NotSettled(reason, wait) if wait else None
 
     def _carried(self, candidate: Candidate, file: OpenFile) -> Outcome | None:
@@ -177,7 +176,7 @@ class Journey:
 
     # Inspected, hashed
 
-    def _judged(self, candidate: Candidate, file: OpenFile) -> Hashed | Rejected | Outcome:
+    def _judged(self, candidate: Candidate, file: OpenFile) -> Hashed | Outcome:
         """What the content is and its hash, or why it goes no further. Sends and writes nothing."""
         if len(os.fsencode(file.name)) > LONGEST_NAME:
             return Rejected("name_too_long", f"{len(os.fsencode(file.name))} bytes")
@@ -197,7 +196,7 @@ class Journey:
                 case Refusal(code, found):
                     return Rejected(code, found)
                 case Incomplete(_, found):
-                    return self._still_arriving(candidate, file, found)
+                    return self._still_arriving(file, found)
                 case Image():
                     sha256 = digest.finish()
                     if source.is_small:
@@ -207,11 +206,9 @@ class Journey:
         candidate.hashed = Hashed(file.stamp, verdict, sha256)
         return candidate.hashed
 
-    def _still_arriving(self, candidate: Candidate, file: OpenFile, found: str) -> Outcome:
-        if candidate.seen is None:
-            return Changed()
+    def _still_arriving(self, file: OpenFile, found: str) -> Outcome:
         trust_times = file.writers == "none"
-        wait = self._settling.wait_for_end(candidate.seen, self._now(), trust_times=trust_times)
+        wait = self._settling.wait_for_end(file.seen, self._now(), trust_times=trust_times)
         return NotSettled("incomplete", wait) if wait else Rejected("incomplete", found)
 
     # Known?, uploaded
@@ -266,7 +263,7 @@ class Journey:
                 return Changed()
         return None
 
-    def _rejected(self, candidate: Candidate, file: OpenFile, why: Rejected) -> Rejected | Changed:
+    def _rejected(self, candidate: Candidate, file: OpenFile, why: Rejected) -> Outcome:
         """Writes the note where one can stand."""
         with self._record_folder(candidate, file) as records:
             if records is None:

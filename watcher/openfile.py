@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from watcher.outcomes import Stamp
-from watcher.settling import Hole, Writers, writers
+from watcher.settling import Hole, Observation, Writers, writers
 from watcher.sidecar import ForeignRecord
 from watcher.tree import reading, stamp_of
 
@@ -23,23 +23,27 @@ _BLOCK = 4096
 class OpenFile:
     """Owned by the worker that opened it; whoever opened `fd` closes it.
 
-    `writers` is what the kernel said; `recorded` the hash that an old sidecar claims, or that the
-    sidecar is none of ours. Reading raises `FileUnreadable` or `ShareGone`.
+    `seen` is what was known of it before; `writers` what the kernel said; `recorded` the hash that
+    an old sidecar claims, or that the sidecar is none of ours. Reading raises `FileUnreadable` or
+    `ShareGone`.
     """
 
     fd: int
     name: str
     stamp: Stamp
     mode: int
+    seen: Observation
     writers: Writers
     recorded: str | ForeignRecord | None
 
     @classmethod
-    def of(cls, fd: int, name: str, recorded: str | ForeignRecord | None) -> Self:
+    def of(
+        cls, fd: int, name: str, seen: Observation, recorded: str | ForeignRecord | None
+    ) -> Self:
         """What the open regular file `fd` is now."""
         with reading:
             status = os.fstat(fd)
-            return cls(fd, name, stamp_of(status), status.st_mode, writers(fd), recorded)
+            return cls(fd, name, stamp_of(status), status.st_mode, seen, writers(fd), recorded)
 
     @property
     def unchanged(self) -> bool:

@@ -121,7 +121,7 @@ class Service:
         send = partial(self._authorized, "POST", organization, headers=headers, body=file)
         answer = send()
         if answer.status == 500:  # it may have taken the file all the same
-            file.on_sent(0, file.length)  # all begins anew
+            file.on_sent(0)  # all begins anew
             if self._is_known(self._asked(sha256, organization)):
                 return Accepted(sha256)
             answer = _insisting(send)
@@ -193,7 +193,7 @@ class FileBody:
         self, fd: int, size: int, *, name: str, form: Format, pace: Pace | NoPace | None = None
     ) -> None:
         self._pace = pace or NoPace()
-        self.on_sent: Callable[[int, int], None] = lambda _, __: None
+        self.on_sent: Callable[[int], None] = lambda _: None
         self.boundary = secrets.token_hex(16)
         self._fd = fd
         self._size = size
@@ -210,11 +210,11 @@ class FileBody:
 
     def __iter__(self) -> Iterator[Piece]:
         """The body from its beginning; a small file in one piece, which is one packet less."""
-        self.on_sent(0, self._size)
+        self.on_sent(0)
         if self._size <= min(READ, self._pace.piece):
             self._pace.keep(self._size)
             yield b"".join((self._head, self._whole(), self._tail))
-            self.on_sent(self._size, self._size)
+            self.on_sent(self._size)
             return
         yield self._head
         for offset in range(0, self._size, self._pace.piece):
@@ -224,7 +224,7 @@ class FileBody:
         yield self._tail
 
     def _sent_to(self, offset: int) -> None:
-        self.on_sent(offset, self._size)
+        self.on_sent(offset)
 
     def _whole(self) -> bytes:
         content = b""

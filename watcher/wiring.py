@@ -39,6 +39,7 @@ from watcher.pool import Pool, Way
 from watcher.processor import settle
 from watcher.progress import Census, Display, Lines, Nothing
 from watcher.published import Published
+from watcher.rehearsal import Rehearsal
 from watcher.scans import ScanLog
 from watcher.service import Service, Tokens
 from watcher.settings import Settings
@@ -265,7 +266,7 @@ def _ways(
     @contextmanager
     def way() -> Iterator[Way]:
         with connect() as connection:
-            journey = Journey(
+            journey = (Rehearsal if rehearsal else Journey)(
                 service=Service(connection, url=settings.api.url, tokens=tokens),
                 settling=settling,
                 claims=claims,
@@ -274,7 +275,7 @@ def _ways(
                 admits=gates.admits,
                 now=moment,
             )
-            yield journey.rehearse if rehearsal else journey.take
+            yield journey.take
 
     return way
 

@@ -44,6 +44,7 @@ SPOOLED = re.compile(re.escape(tempfile.gettempdir()) + r"/#\d+ \(deleted\)$")
 """What the service, in this process too, may still hold of a body that broke off."""
 
 STEPS: dict[str, tuple[Any, str, bool]] = {
+    "looked": (journey, "look", True),
     "seen": (journey, "open_regular", False),
     "opened": (openfile, "writers", False),
     "inspected": (journey, "inspect", True),
@@ -115,8 +116,13 @@ class Studio:
         )
         self.journey = self.new_journey(nullcontext(enter_result=True))
 
-    def new_journey(self, uploads: AbstractContextManager[bool]) -> journey.Journey:
-        return journey.Journey(
+    def new_journey(
+        self,
+        uploads: AbstractContextManager[bool],
+        *,
+        of: type[journey.Journey] = journey.Journey,
+    ) -> journey.Journey:
+        return of(
             service=self.meddling,
             settling=Settling(settle_seconds=SETTLE, incomplete_after_seconds=INCOMPLETE),
             claims=self.claims,

@@ -245,7 +245,7 @@ def test_one_that_gets_on_however_slowly_keeps_its_worker(with_a_held_file: Desk
         desk.held.on_read(1)
         desk.lets_time_go(FILE_SECONDS - 1)
     for sent in range(5):
-        desk.held.on_sent(sent, 10)
+        desk.held.on_sent(sent)
         desk.lets_time_go(FILE_SECONDS - 1)
     assert not desk.log.events
 
@@ -256,7 +256,7 @@ def test_one_that_waits_for_the_service_keeps_its_worker(with_a_held_file: Desk)
     for _ in range(5):
         desk.lets_time_go(FILE_SECONDS)
     assert not desk.log.events
-    desk.held.on_sent(5, 10)  # and then it does not get on
+    desk.held.on_sent(5)  # and then it does not get on
     for _ in range(2):
         desk.lets_time_go(FILE_SECONDS)
     assert desk.log.events == ["deferred"]

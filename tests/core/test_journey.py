@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -42,6 +43,7 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.record import NOTE_TITLE
+from watcher.rehearsal import Rehearsal
 from watcher.sandbox import faults
 from watcher.settling import HOLED, OPEN_SECONDS, TWICE
 
@@ -590,9 +592,10 @@ def test_a_rehearsal_tells_all_and_touches_and_sends_nothing(studio: Studio) -> 
     studio.drop("done.jpg", picture(5))
     studio.take("done.jpg")
     asked, before = len(studio.service.requests), everything(studio.root)
+    rehearsal = studio.new_journey(nullcontext(enter_result=True), of=Rehearsal)
 
     def rehearse(path: str) -> Outcome:
-        return studio.journey.rehearse(studio.candidate(path))
+        return rehearsal.take(studio.candidate(path))
 
     def would(path: str) -> object:
         outcome = rehearse(path)

@@ -13,7 +13,8 @@ from tests.core.factories import PROPERTY, file_of
 from tests.sandbox.client import picture
 from watcher.inspection import Image, Source, inspect
 from watcher.openfile import HASH_PIECE, Digest, OpenFile
-from watcher.settling import Writers
+from watcher.settling import Observation, Writers
+from watcher.tree import stamp_of
 
 CONTENT = os.urandom(1000)
 
@@ -87,7 +88,8 @@ def test_where_holes_are_not_told_of_the_blocks_that_are_there_tell_of_them(
         path.write_bytes(bytes(range(256)) * 390)
         os.truncate(path, size)
         with path.open("rb") as file:
-            opened = OpenFile.of(file.fileno(), path.name, None)
+            seen = Observation(stamp_of(path.stat()), 0)
+            opened = OpenFile.of(file.fileno(), path.name, seen, None)
             monkeypatch.setattr(os, "lseek", lambda *_, size=size: size)
             assert replace(opened, writers=writers).hole == hole
             monkeypatch.undo()

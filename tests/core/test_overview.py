@@ -157,8 +157,9 @@ def test_a_long_upload_is_well_while_its_bytes_move(
     work.comes("a.jpg")
     work.pool.start()
     candidate = work.taken.get(timeout=PATIENCE)
+    candidate.size = 1_000_000
     for sent in range(100, 1_000, 100):
-        candidate.on_sent(sent, 1_000_000)
+        candidate.on_sent(sent)
         clock.advance(59)
         assert moving(overview, work)
     (flight,) = overview.latest.flights

@@ -12,6 +12,7 @@ from tests.core.studio import Studio, beside, claim, sha256, state_beside, statu
 from tests.end_to_end.pictures import picture
 from watcher import journey, openfile
 from watcher.candidate import Candidate
+from watcher.errors import FileUnreadable
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -322,6 +323,44 @@ def test_a_record_in_a_mirror_goes_though_the_folder_of_its_image_went_too(
     studio.candidate(OLD).vanished = True
     assert studio.take(OLD) == Gone()
     assert not list((records / "in").iterdir())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_the_record_of_a_file_that_goes_just_when_it_was_looked_at_goes_too(
+    studio: Studio, *, before: bool
+) -> None:
+    image = studio.drop(OLD, CONTENT)
+    studio.take(OLD)
+    os.utime(image)
+    candidate = studio.candidate(OLD)
+    candidate.vanished = before
+
+    def goes() -> None:
+        image.unlink()
+        candidate.vanished = True  # by the observer, while the worker has it
+
+    studio.when("looked", goes)
+    assert studio.take(OLD) == Gone()
+    assert not list(image.parent.iterdir())
+
+
+def test_a_file_that_was_seen_to_go_and_cannot_be_looked_at_is_still_one_that_went(
+    studio: Studio,
+) -> None:
+    image = studio.drop(OLD, CONTENT)
+    studio.take(OLD)
+    image.unlink()
+    studio.candidate(OLD).vanished = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journey, "look", _denied)
+        with pytest.raises(FileUnreadable):
+            studio.take(OLD)
+    assert studio.take(OLD) == Gone()
+    assert not list(image.parent.iterdir())
+
+
+def _denied(_name: str, _folder: int) -> os.stat_result:
+    raise FileUnreadable("it cannot be read: Input/output error")
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from watcher.commands.examination import Examination
 from watcher.commands.file_examination import FileExamination
 from watcher.commands.findings import printable
 from watcher.commands.locate import NoSuchPlace, Silent, is_there, locate
+from watcher.commands.narration import Narration
 from watcher.commands.neighbour import Neighbour
-from watcher.commands.rehearsal import Rehearsal
 from watcher.errors import LoginNeeded, ShareTrouble
 from watcher.places import Places
 from watcher.service import Access, Service
@@ -34,7 +34,7 @@ def run_explain(settings: Settings, paths: Sequence[str], *, state_dir: str) -> 
     shares, screen, well = shares_of(settings), Screen(), True
     with connections(settings, _NO_ENVIRONMENT)() as connection:  # nothing is sent over it
         neighbour = Neighbour(state_dir)
-        rehearsal = Rehearsal(
+        narration = Narration(
             service=Service(connection, url=settings.api.url, tokens=_NotAsked()),
             settling=settling_of(settings),
             claims=Claims(time.monotonic),
@@ -44,7 +44,7 @@ def run_explain(settings: Settings, paths: Sequence[str], *, state_dir: str) -> 
             now=moment,
         )
         files = FileExamination(
-            rehearsal,
+            narration,
             neighbour,
             incomplete_after_seconds=settings.readiness.incomplete_after_seconds,
         )

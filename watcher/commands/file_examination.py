@@ -7,9 +7,9 @@ from watcher.candidate import Candidate, Priority
 from watcher.commands.blocks import Block
 from watcher.commands.findings import amount, printable
 from watcher.commands.locate import whole
+from watcher.commands.narration import Narration
 from watcher.commands.neighbour import NOBODY, Neighbour
 from watcher.commands.record_words import claim, readable_records, reasons, standing
-from watcher.commands.rehearsal import Rehearsal
 from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
@@ -28,13 +28,13 @@ class FileExamination:
 
     def __init__(
         self,
-        rehearsal: Rehearsal,
+        narration: Narration,
         neighbour: Neighbour,
         *,
         incomplete_after_seconds: float,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._rehearsal = rehearsal
+        self._narration = narration
         self._neighbour = neighbour
         self._incomplete_after_seconds = incomplete_after_seconds
         self._pause = pause
@@ -46,7 +46,7 @@ class FileExamination:
         try:
             self._note_record(block, share, path)
             outcome = self._rehearsed(candidate)
-            block.steps += self._rehearsal.steps
+            block.steps += self._narration.steps
         except NotThere:
             outcome = Gone()
         except RecordUnwritable as error:
@@ -75,7 +75,7 @@ class FileExamination:
         """The outcome, once the file was watched for as long as that takes."""
         watched = 0.0
         while True:
-            outcome = self._rehearsal.rehearse(candidate)
+            outcome = self._narration.take(candidate)
             match outcome:
                 case NotSettled("quiet_time", seconds) if watched + seconds <= WATCHED_SECONDS:
                     watched += seconds
@@ -138,7 +138,7 @@ class FileExamination:
         flight = self._neighbour.flight(share, path)
         held = self._neighbour.holding(share, record_folder(candidate))
         restamp = "Its sidecar has the right hash: if the service knows that, nothing is sent."
-        more = restamp if self._rehearsal.restamp else ""
+        more = restamp if self._narration.restamp else ""
         if flight is not None:
             return block.ends(f"waiting: {_in_flight(flight)}", more)
         if held:

@@ -1,4 +1,4 @@
-"""The daemon's own journey, up to where something would be sent or written, step by step."""
+"""The daemon's own rehearsal of a journey, with what it finds step by step."""
 
 import os
 
@@ -6,27 +6,27 @@ from watcher.candidate import Candidate, Hashed
 from watcher.commands.blocks import Step
 from watcher.commands.findings import amount, printable
 from watcher.inspection import MAX_SIDE
-from watcher.journey import Journey
 from watcher.openfile import OpenFile
 from watcher.outcomes import Changed, NotSettled, Outcome, Rejected
 from watcher.record import LONGEST_NAME
+from watcher.rehearsal import Rehearsal
 from watcher.settling import HOLED, TWICE, Moment
 from watcher.sidecar import ForeignRecord
 
 
-class Rehearsal(Journey):
+class Narration(Rehearsal):
     """Takes the steps of `Journey`, in its order and with its outcomes, and notes what it found at
-    each of them. Owned by one thread; `steps` are those of the last rehearsal."""
+    each of them. Owned by one thread; `steps` are those of the last journey."""
 
     steps: list[Step]
     restamp = False
     """Whether the sidecar has the right hash and would be stamped again."""
     _missing = ""
 
-    def rehearse(self, candidate: Candidate) -> Outcome:
+    def take(self, candidate: Candidate) -> Outcome:
         """As in `Journey`."""
         self.steps = []
-        outcome = super().rehearse(candidate)
+        outcome = super().take(candidate)
         # Whoever is not quiet is not even opened.
         if isinstance(outcome, NotSettled) and not self.steps:
             self._note(
@@ -37,8 +37,8 @@ class Rehearsal(Journey):
     def _note(self, what: str, found: str) -> None:
         self.steps.append(Step(what, found))
 
-    def _at_rest(self, candidate: Candidate, file: OpenFile, now: Moment) -> Outcome | None:
-        outcome = super()._at_rest(candidate, file, now)
+    def _at_rest(self, file: OpenFile, now: Moment) -> Outcome | None:
+        outcome = super()._at_rest(file, now)
         settle = self._settling.settle_seconds
         self._note("quiet", f"unchanged for at least {settle:g} s (`settle_seconds`)")
         match file.writers:
@@ -63,7 +63,7 @@ class Rehearsal(Journey):
             self._note("longer", f"to stay unchanged for {outcome.seconds:.1f} s more")
         return outcome
 
-    def _judged(self, candidate: Candidate, file: OpenFile) -> Hashed | Rejected | Outcome:
+    def _judged(self, candidate: Candidate, file: OpenFile) -> Hashed | Outcome:
         judged = super()._judged(candidate, file)
         length = f"{len(os.fsencode(file.name))} bytes"
         match judged:
@@ -106,7 +106,7 @@ class Rehearsal(Journey):
         elif isinstance(file.recorded, str):
             self._note("compared", "the sidecar is of other content, or lies: it is not believed")
 
-    def _still_arriving(self, candidate: Candidate, file: OpenFile, found: str) -> Outcome:
-        arriving = super()._still_arriving(candidate, file, found)
+    def _still_arriving(self, file: OpenFile, found: str) -> Outcome:
+        arriving = super()._still_arriving(file, found)
         self._missing = printable(found)
         return arriving
