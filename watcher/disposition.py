@@ -12,6 +12,7 @@ from watcher.candidate import Candidate
 from watcher.conditions import Conditions
 from watcher.gates import Gates
 from watcher.inspection import Image
+from watcher.logs import internal_error
 from watcher.outcomes import (
     AlreadyKnown,
     Changed,
@@ -32,6 +33,9 @@ from watcher.trouble import Trouble, record_folder
 
 REMEMBERED = 10_000
 """Rejections without a note that are remembered as told; more are told again."""
+
+LAST_RESORT_SECONDS = 60.0
+"""When a candidate is tried again whose failure could not be judged."""
 
 
 class Disposition:
@@ -82,8 +86,12 @@ class Disposition:
 
     def failure(self, candidate: Candidate, error: Exception) -> None:
         """A journey failed."""
-        if self._trouble.is_final(candidate, error):
-            self._end(candidate, "failed")
+        try:
+            if self._trouble.is_final(candidate, error):
+                self._end(candidate, "failed")
+        except Exception as another:  # noqa: BLE001 - it is logged, and may at most cost time
+            internal_error(self._say(candidate), another)
+            self._backlog.retry(candidate, LAST_RESORT_SECONDS)
 
     def _tell_gate(self, candidate: Candidate, outcome: Outcome) -> None:
         """What this says about the service."""

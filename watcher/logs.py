@@ -50,12 +50,18 @@ def configure(
     return logger
 
 
+def internal_error(log: FilteringBoundLogger, error: Exception) -> None:
+    """A failure that nobody has thought of, in one line; its trace is for the debug level."""
+    log.error("failed", reason="internal_error", found=f"{type(error).__name__}: {error}")
+    log.debug("internal_error", exc_info=error)
+
+
 def _silence_libraries() -> None:
     """What libraries have to tell reaches us as events and exceptions; as log lines it would be
     httpx's addresses and 360 MB of watchdog's warnings in one burst (measured)."""
     for name in ("watchdog", "httpx"):
         library = logging.getLogger(name)
-        library.addHandler(logging.NullHandler())
+        library.handlers = [logging.NullHandler()]
         library.propagate = False
 
 

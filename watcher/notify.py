@@ -34,6 +34,7 @@ class Notifier:
         self._log = log
         self._lasting = Lasting(0)
         self._unheard: set[Condition] = set()
+        self._in_vain: SimpleQueue[Condition] = SimpleQueue()
         self._stop = threading.Event()
         self._queue: SimpleQueue[tuple[Notice, Sequence[Way]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._tell_all, name="notifier", daemon=True)
@@ -56,8 +57,9 @@ class Notifier:
             pause = self._stop.wait
             ways.append(Webhook(webhook, connect=connect, host=self._host, pause=pause))
         self._ways, self._lasting.after_seconds = ways, after_seconds
-        unheard, self._unheard = self._unheard, set()
-        self._lasting.forget(unheard)
+        self._collect_unheard()
+        self._lasting.forget(self._unheard)
+        self._unheard.clear()
         if ways and self._thread.ident is None:
             self._thread.start()
 
@@ -74,10 +76,16 @@ class Notifier:
 
     def look(self, active: tuple[Condition, ...], now: float) -> None:
         """What holds at epoch time `now`; asked now and then. Returns at once."""
+        self._collect_unheard()
+        self._unheard.intersection_update(active)
         if not self._ways or not self._queue.empty():
             return
         for notice in self._lasting.look(active, now):
             self._queue.put((notice, self._ways))
+
+    def _collect_unheard(self) -> None:
+        while not self._in_vain.empty():
+            self._unheard.add(self._in_vain.get())
 
     # The thread
 
@@ -86,7 +94,7 @@ class Notifier:
             notice, ways = news
             heard = [self._told(way, notice) for way in ways]
             if not any(heard):
-                self._unheard.add(notice.condition)
+                self._in_vain.put(notice.condition)
 
     def _told(self, way: Way, notice: Notice) -> bool:
         try:

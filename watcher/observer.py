@@ -9,7 +9,6 @@ paths after renames, and builds all watches anew when events are lost, which can
 """
 
 import errno
-import logging
 import os
 import threading
 import warnings
@@ -82,8 +81,6 @@ class Observer:
         """Takes an inotify instance; raises `OSError` (EMFILE) if there is none left."""
         # watchdog warns of each folder that is planted again, which is how it is meant here.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watcher\.observer")
-        # A lost event is told to us (`on_queue_overflow`); watchdog's log says it once more.
-        logging.getLogger("watchdog").addHandler(logging.NullHandler())
         self._hints = hints
         self._lock = threading.Lock()
         self._folders: dict[WatchDescriptor, str] = {}

@@ -15,9 +15,6 @@ from watcher.candidate import Candidate
 from watcher.outcomes import Outcome
 from watcher.snapshot import Flight
 
-LAST_RESORT_SECONDS = 60.0
-"""When a candidate is tried again whose failure could not even be told."""
-
 Way = Callable[[Candidate], Outcome]
 """What a worker does with a candidate."""
 
@@ -30,7 +27,7 @@ class Verdicts(Protocol):
         ...
 
     def failure(self, candidate: Candidate, error: Exception) -> None:
-        """A journey failed."""
+        """A journey failed, or its verdict. Must not raise: it would end the worker."""
         ...
 
 
@@ -120,16 +117,10 @@ class Pool:
                     outcome = way(candidate)
                     self._verdicts.outcome(candidate, outcome, time.perf_counter() - started)
                 except Exception as error:  # noqa: BLE001 - it is logged; none may end a worker
-                    self._failed(candidate, error)
+                    self._verdicts.failure(candidate, error)
                 with self._lock:
                     del self._busy[me]
                     self.turns += 1
-
-    def _failed(self, candidate: Candidate, error: Exception) -> None:
-        try:
-            self._verdicts.failure(candidate, error)
-        except Exception:  # noqa: BLE001 - a verdict that fails, too, may at most cost time
-            self._backlog.retry(candidate, LAST_RESORT_SECONDS)
 
 
 def _flight(candidate: Candidate, seconds: float) -> Flight:

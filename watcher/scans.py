@@ -64,28 +64,33 @@ class ScanLog:
 
     def to_do(self, shares: int) -> tuple[int, int] | None:
         """Files and bytes that the first scans found to do; None until all `shares` are scanned."""
-        scans = tuple(self._last.values())
+        scans = self._scans
         if len(scans) < shares:
             return None
         return sum(scan.candidates for scan in scans), sum(scan.bytes for scan in scans)
+
+    @property
+    def _scans(self) -> tuple[ScanSummary, ...]:
+        with self._lock:
+            return tuple(self._last.values())
 
     @property
     def all_well(self) -> bool:
         """Whether every share was scanned whole and has nothing rejected."""
         return all(
             scan.trouble is None and not scan.unreadable and not scan.rejected
-            for scan in self._last.values()
+            for scan in self._scans
         )
 
     @property
     def recorded(self) -> int:
         """Files that had a current sidecar at the last scans."""
-        return sum(scan.recorded for scan in self._last.values())
+        return sum(scan.recorded for scan in self._scans)
 
     @property
     def rejected(self) -> int:
         """Files that had a current note at the last scans."""
-        return sum(scan.rejected for scan in self._last.values())
+        return sum(scan.rejected for scan in self._scans)
 
 
 def _mirror(share: Share) -> str:

@@ -25,6 +25,7 @@ from watcher.errors import ConfigurationError
 from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.intake import Intake
+from watcher.logs import internal_error
 from watcher.pool import Pool
 from watcher.scans import ScanLog
 from watcher.tally import Tally
@@ -96,12 +97,9 @@ class Shift:
     def _told(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged, and the thread begun anew
             self._faulty = True
-            self.log.error(  # noqa: TRY400 - the trace is for the debug level
-                "failed", reason="internal_error", found=f"{type(error).__name__}: {error}"
-            )
-            self.log.debug("internal_error", exc_info=error)
+            internal_error(self.log, error)
 
     # While it lasts
 

@@ -69,9 +69,9 @@ class GivenToken:
 class RefreshedTokens:
     """Access tokens for a refresh token, renewed before their end and when one is refused.
 
-    Any worker may ask; the lock guards all that changes and the connection to the auth server, so
-    that all workers together ask once. What another process stores (`login`, `logout`) is noticed
-    with the next question.
+    Any worker may ask; the lock guards the connection to the auth server and all that changes but
+    `login`, so that all workers together ask once. What another process stores (`login`, `logout`)
+    is noticed with the next question.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class RefreshedTokens:
     @property
     def login(self) -> Login:
         """Whether anybody has signed in, as of now; asks nobody."""
-        version = self._store.version()
-        if version != self._login.version or version is None:
-            self._login = Login(self._lacking(version), version)
-        return self._login
+        version, login = self._store.version(), self._login
+        if version != login.version or version is None:
+            login = self._login = Login(self._lacking(version), version)
+        return login
 
     def _lacking(self, version: Version | None) -> str:
         if self._given is not None:

@@ -2,7 +2,8 @@
 
 httpx's own pool costs two to three times the processor for each request, and its time-outs are for
 each operation alone: a server that sends a byte a second keeps it for ever. Here every wait is
-bounded by the silence that is allowed and by one deadline for the whole exchange.
+bounded by the silence that is allowed and by one deadline for the whole exchange; but for the
+look-up of a name, which ends when resolv.conf says.
 """
 
 import re

@@ -368,6 +368,21 @@ def test_what_the_service_has_lost_is_left_to_a_running_daemon(
     assert digest(image) in service.uploads
 
 
+def test_a_lost_image_that_was_renamed_with_its_sidecar_is_sent(
+    installed: Installation, commands: Commands, service: Sandbox
+) -> None:
+    image = recorded(installed, "a.jpg")
+    service.forget(digest(image))
+    renamed = image.with_name("other.jpg")
+    image.rename(renamed)
+    beside(image).rename(beside(renamed))
+    code, out, _ = commands.verify(remote=True, as_json=True)
+    assert code == 1
+    assert objects(out)[0]["lost"][0]["done"] == "sent again"
+    assert digest(renamed) in service.uploads
+    assert claim(renamed) == digest(renamed)
+
+
 def test_a_lost_image_that_is_rejected_now_is_told(
     installed: Installation, commands: Commands
 ) -> None:

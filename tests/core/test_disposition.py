@@ -6,6 +6,7 @@ import pytest
 
 from tests.core.factories import HASH
 from tests.core.test_trouble import Desk
+from watcher.disposition import LAST_RESORT_SECONDS
 from watcher.errors import RecordUnwritable
 from watcher.inspection import Image
 from watcher.outcomes import (
@@ -21,6 +22,7 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.tally import Counts
+from watcher.trouble import Trouble
 
 SMALL = Image("jpeg", 640, 480)
 LARGE = Image("tiff", 5000, 300)
@@ -140,3 +142,19 @@ def test_a_record_that_can_be_written_again_ends_the_folders_condition(desk: Des
     assert desk.conditions.holds("sidecar_unwritable", "/srv/photos")
     desk.end(desk.take_admitted(), Uploaded(SMALL, HASH, 1))
     assert not desk.conditions.holds("sidecar_unwritable", "/srv/photos")
+
+
+def test_a_failure_that_cannot_be_judged_is_said_and_tried_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_has_thought_of_it(*_: object) -> bool:
+        raise KeyError("a.jpg")
+
+    monkeypatch.setattr(Trouble, "is_final", nobody_has_thought_of_it)
+    candidate = desk.take()
+    desk.disposition.failure(candidate, RecordUnwritable("no matter why"))
+    said, trace = entries(desk)
+    assert (said["event"], said["reason"]) == ("failed", "internal_error")
+    assert (said["path"], said["found"]) == (candidate.path, "KeyError: 'a.jpg'")
+    assert trace["log_level"] == "debug"
+    assert candidate.due == desk.now + LAST_RESORT_SECONDS

@@ -157,7 +157,9 @@ def test_each_line_goes_to_standard_error_as_it_is_then(monkeypatch: pytest.Monk
 
 def test_what_libraries_have_to_say_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = printed(monkeypatch)
-    configure(level="debug", form="json", environ={})
+    for _ in range(3):  # as at each reload
+        configure(level="debug", form="json", environ={})
+    assert all(len(logging.getLogger(name).handlers) == 1 for name in ("watchdog", "httpx"))
     for name in (inotify_c.logger.name, inotify.logger.name, "watchdog", "httpx._client"):
         logging.getLogger(name).warning("Inotify queue overflowed; filesystem events were lost")
         logging.getLogger(name).error("https://service/?secret")

@@ -568,7 +568,7 @@ def test_what_nobody_could_be_told_is_told_under_a_configuration_that_works(tmp_
     told, log = tmp_path / "told", Log()
     with a_notifier(log, "/nonexistent/x") as notifier:
         notifier.look((GONE,), 9_000)
-        until(lambda: bool(notifier._unheard), "the failure")
+        until(lambda: not notifier._in_vain.empty(), "the failure")
         notifier.look((GONE,), 9_001)  # not again and again
         told_by(notifier, script(tmp_path, f"echo $AUTORETOUCH_STATE >>{told}"))
         notifier.look((GONE,), 9_002)

@@ -89,9 +89,10 @@ def expire(share: Share, image: Recorded) -> bool:
     with share.tree.folder(folder) as images, share.records(folder, images) as records:
         if records is None or stamp_of(look(name, images)) != image.stamp:
             return False
-        if claim_beside(name, records) != image.sha256:
+        mtime_ns = None if image.current else image.stamp.mtime_ns  # as in `recorded`
+        if claim_beside(name, records, mtime_ns=mtime_ns) != image.sha256:
             return False
-        remove_sidecar(name, records)
+        remove_sidecar(name, records, mtime_ns=mtime_ns)
         return True
 
 
