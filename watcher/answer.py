@@ -25,13 +25,11 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Received(NamedTuple):
-    """An answer: status, headers with lower-case names, as much of the body as was wanted, and
-    whether that is all of it."""
+    """An answer: status, headers with lower-case names, as much of the body as was wanted."""
 
     status: int
     headers: Headers
     body: bytes
-    whole: bool
 
 
 class BrokenAnswerError(Exception):
@@ -85,10 +83,8 @@ class AnswerReader:
 
     def received(self) -> Received:
         """What there is of it."""
-        body = self._parts.body
-        whole = len(body) <= self._at_most
-        headers = tuple(self._parts.headers)
-        return Received(self._status, headers, bytes(body[: self._at_most]), whole)
+        headers, body = tuple(self._parts.headers), self._parts.body
+        return Received(self._status, headers, bytes(body[: self._at_most]))
 
     # Head
 

@@ -10,16 +10,16 @@ def delay(
     attempt: int,
     *,
     random: Callable[[], float],
-    longest: float | None = None,
-    at_least: float | None = None,
+    longest: float = LONGEST_SECONDS,
+    at_least: float = 0.0,
 ) -> float:
     """Seconds before the next try after `attempt` failures in a row (0: the first has just failed).
 
     Exponential with full jitter: anything between 0 and `FIRST_SECONDS` doubled `attempt` times, at
-    most `longest` (`LONGEST_SECONDS` if None); many that failed together do not come back together.
+    most `longest`; many that failed together do not come back together.
     `at_least` is what the service asked for (`Retry-After`) and is kept to, with the jitter on top.
     `random` gives numbers in [0, 1).
     """
-    ceiling = min(longest or LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt, 32))
+    ceiling = min(longest, FIRST_SECONDS * 2.0 ** min(attempt, 32))
     jitter: float = random() * ceiling
-    return (at_least or 0.0) + jitter
+    return at_least + jitter

@@ -185,9 +185,7 @@ def _drop_and_watch(console: Console, share: str, daemon: _Daemon) -> dict[str, 
             continue
         became[path] = kind
         console.print(f"{escape(path):30}{drop.what:20}{_SAYS[kind](event)}")
-        if all(
-            became.get(drop.path) in {"uploaded", "already_known", "rejected"} for drop in DROPS
-        ):
+        if all(became.get(drop.path) in ENDS for drop in DROPS):
             break
     return became
 

@@ -13,8 +13,9 @@
         +-- AccessDenied          the organization or its permissions
 
 Each carries the operation and, where there is one, the remedy in its text, which may be shown to
-people. None ever holds a token. Foreign exceptions become these in three places: `tree` (the file
-system), `connection` (httpx), `settings` (pydantic).
+people. None ever holds a token. Foreign exceptions become these where they arise: those of the file
+system in `tree`, `placing` and `record`, those of httpx in `connection`, those of pydantic in
+`settings`, and so on.
 """
 
 

@@ -27,9 +27,6 @@ FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 30.0
 """Between two probes of a long outage: half of it to all of it, so two to four a minute."""
 
-LONGEST_ASKED_SECONDS = 3600.0
-"""Longest wait that a `Retry-After` can bring about."""
-
 State = Literal["open", "closed", "recovering"]
 
 
@@ -154,7 +151,7 @@ class Gate:
 
     def _close(self, *, probe: bool, at_least: float | None) -> None:
         now = self._clock()
-        asked = now + min(at_least or 0.0, LONGEST_ASKED_SECONDS)
+        asked = now + (at_least or 0.0)
         if self._state == "closed" and not probe:
             # One that was under way when it closed: it says nothing new, but may say "later".
             self._probe_at = max(self._probe_at, asked)

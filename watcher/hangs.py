@@ -19,10 +19,8 @@ from watcher.pool import Pool
 from watcher.share import Share
 
 HUNG_SECONDS = 10.0
-"""A disk that spins up can take this long: then a condition comes and goes, no more."""
-
-FILE_SECONDS = 120.0
-"""Nobody waits so long for a byte, or for an answer of the service, but in vain."""
+"""After so long without an answer a share hangs. A disk that spins up can take this long: then a
+condition comes and goes, no more."""
 
 MOST_HELD = 16
 """Files of one share that may hold a worker at the same time; from then on it is the share that
@@ -45,18 +43,16 @@ class Hangs:
         clock: Callable[[], float],
         log: FilteringBoundLogger,
         abandon: Callable[[Thread, Candidate], None] = lambda _, __: None,
-        hung_seconds: float = HUNG_SECONDS,
-        file_seconds: float = FILE_SECONDS,
+        file_seconds: float,
     ) -> None:
-        """In seconds: after so long without an answer a share hangs; after so long without a byte
-        read or sent, a file holds its worker."""
+        """After `file_seconds` without a byte read or sent, a file holds its worker: nobody waits
+        so long for a byte, or for an answer of the service, but in vain."""
         self._backlog = backlog
         self._pool = pool
         self._conditions = conditions
         self._clock = clock
         self._log = log
         self._abandon = abandon
-        self._hung_seconds = hung_seconds
         self._file_seconds = file_seconds
         self._hung: set[Intake] = set()
         self._inherited: set[Intake] = set()
@@ -83,12 +79,12 @@ class Hangs:
             self._replace(lambda candidate: candidate.share is intake.share)
 
     def _silent(self, intake: Intake) -> bool:
-        return self._clock() - intake.beat > self._hung_seconds
+        return self._clock() - intake.beat > HUNG_SECONDS
 
     def _why(self, intake: Intake, *, silent: bool) -> str:
         """In which way it hangs, or ""."""
         if silent:
-            return f"no answer for {self._hung_seconds:.0f} seconds"
+            return f"no answer for {HUNG_SECONDS:.0f} seconds"
         held = sum(share is intake.share for _, share in self._held)
         if held >= MOST_HELD or (held > MOST_HELD / 2 and intake in self._hung):
             return f"it does not give out {held} of its files"

@@ -195,7 +195,7 @@ class Journey:
             match verdict:
                 case Refusal(code, found):
                     return Rejected(code, found)
-                case Incomplete(_, found):
+                case Incomplete(found):
                     return self._still_arriving(file, found)
                 case Image():
                     sha256 = digest.finish()

@@ -31,9 +31,9 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyKnown:
-    """The service has the content; the sidecar is written. `how` we know: it was `asked`; our own
-    sidecar said so and only its stamp was old; equal content was confirmed moments ago; or it was
-    only `renamed`, and so was not read: then `image` is None."""
+    """The service has the content; the sidecar is written. `how` we know: it was `asked`; equal
+    content was confirmed moments ago; or it was only `renamed`, and so was not read: then `image`
+    is None."""
 
     image: Image | None
     sha256: str

@@ -24,7 +24,7 @@ class FilePart:
     sent_to: Callable[[int], object]
 
     def __len__(self) -> int:
-        """In bytes, for h11."""
+        """In bytes."""
         return self.length
 
 

@@ -1,6 +1,6 @@
 """The configuration: TOML file, environment, flags; checked once, here.
 
-Only the wiring (`daemon`) and the command line know it; everybody else is handed values.
+Only the wiring (`wiring`, `access`) and the command line know it; everybody else is handed values.
 """
 
 import os

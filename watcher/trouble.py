@@ -11,7 +11,7 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from watcher.backlog import Backlog
-from watcher.backoff import delay
+from watcher.backoff import LONGEST_SECONDS, delay
 from watcher.candidate import Candidate
 from watcher.conditions import Conditions, Name
 from watcher.errors import (
@@ -136,8 +136,8 @@ class Trouble:
         others_pass = gate.passes > candidate.passes
         self._retry(
             candidate,
-            at_least=error.retry_after,
-            longest=None if others_pass else HELD_SECONDS,
+            at_least=error.retry_after or 0.0,
+            longest=LONGEST_SECONDS if others_pass else HELD_SECONDS,
         )
         return False
 
@@ -158,7 +158,7 @@ class Trouble:
     # The file
 
     def _try_again(
-        self, candidate: Candidate, reason: str, error: Exception, longest: float | None = None
+        self, candidate: Candidate, reason: str, error: Exception, longest: float = LONGEST_SECONDS
     ) -> bool:
         if not self._patient and candidate.attempts + 1 >= ATTEMPTS_ONCE:
             if reason == "sidecar_unwritable":
@@ -167,9 +167,7 @@ class Trouble:
         self._retry(candidate, longest=longest)
         return False
 
-    def _retry(
-        self, candidate: Candidate, *, longest: float | None, at_least: float | None = None
-    ) -> None:
+    def _retry(self, candidate: Candidate, *, longest: float, at_least: float = 0.0) -> None:
         seconds = delay(candidate.attempts, random=self._chance, longest=longest, at_least=at_least)
         self._backlog.retry(candidate, seconds)
 

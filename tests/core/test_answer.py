@@ -78,7 +78,7 @@ def answers(draw: st.DrawFn) -> Written:
     parts = in_pieces(written, draw(CUTS))
     closes = server.our_state is h11.MUST_CLOSE
     return Written(
-        Received(status, headers, b"".join(body), whole=True),
+        Received(status, headers, b"".join(body)),
         method == "HEAD",
         closes,
         [*parts, b""] if closes and may_have_body and not says_length else parts,
@@ -130,7 +130,7 @@ def test_a_damaged_answer_is_read_or_refused(at: int, byte: int, cuts: list[int]
 def test_other_forms_are_read(head: bytes) -> None:
     for parts in ([head + b"ok"], in_pieces(head + b"ok", range(1000))):
         received, leaves = read(*parts)
-        assert (received.status, received.body, received.whole, leaves) == (200, b"ok", True, True)
+        assert (received.status, received.body, leaves) == (200, b"ok", True)
 
 
 def test_of_two_lengths_the_chunks_count_spaces_behind_them_or_not() -> None:
@@ -238,7 +238,7 @@ def test_what_comes_behind_it_is_not_taken_for_the_next(
 
 def test_of_a_body_no_more_is_kept_than_was_wanted() -> None:
     received, leaves = read(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", bytes(AT_MOST + 1))
-    assert (received.body, received.whole, leaves) == (bytes(AT_MOST), False, False)
+    assert (received.body, leaves) == (bytes(AT_MOST), False)
 
 
 WITHOUT_END = {

@@ -13,17 +13,16 @@ CHANCE = st.floats(0, 1, exclude_max=True)
 @given(
     attempt=st.integers(0, 10_000),
     chance=CHANCE,
-    longest=st.none() | st.floats(0.1, 10_000),
-    at_least=st.none() | st.floats(0, 3600),
+    longest=st.floats(0.1, 10_000),
+    at_least=st.floats(0, 3600),
 )
 @PROPERTY
 def test_a_wait_is_between_what_was_asked_for_and_that_and_the_longest(
-    attempt: int, chance: float, longest: float | None, at_least: float | None
+    attempt: int, chance: float, longest: float, at_least: float
 ) -> None:
     seconds = delay(attempt, random=lambda: chance, longest=longest, at_least=at_least)
-    asked = at_least or 0.0
-    assert asked <= seconds <= asked + (longest or LONGEST_SECONDS)
-    assert seconds <= asked + FIRST_SECONDS * 2.0 ** min(attempt, 1000)
+    assert at_least <= seconds <= at_least + longest
+    assert seconds <= at_least + FIRST_SECONDS * 2.0 ** min(attempt, 1000)
 
 
 @given(attempt=st.integers(0, 100), chance=CHANCE)

@@ -102,6 +102,7 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
             conditions=conditions,
             clock=time.monotonic,
             log=log.logger,
+            file_seconds=PATIENCE,
         ),
         pool=pool,
         log=log.logger,

@@ -13,7 +13,6 @@ from watcher.gate import (
     ALONE_SECONDS,
     FORGOTTEN_SECONDS,
     IN_A_ROW,
-    LONGEST_ASKED_SECONDS,
     LONGEST_PROBE_SECONDS,
     Gate,
 )
@@ -120,13 +119,13 @@ def test_a_probe_that_was_not_used_leaves_its_place_to_another() -> None:
     assert gate.admits() == "probe"
 
 
-def test_what_the_service_asks_for_is_kept_to_and_clamped() -> None:
+def test_what_the_service_asks_for_is_kept_to() -> None:
     time = Time()
     gate = closed_gate(time)
     time.now += LONGEST_PROBE_SECONDS
     assert gate.admits() == "probe"
-    gate.failed("probe", probe=True, at_least=365 * 86400.0)
-    time.now += LONGEST_ASKED_SECONDS - 1
+    gate.failed("probe", probe=True, at_least=3600.0)
+    time.now += 3600.0 - 1
     assert gate.admits() == "nobody"
     time.now += 1
     assert gate.admits() == "probe"

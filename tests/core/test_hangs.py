@@ -20,13 +20,15 @@ from watcher import hangs
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Hashed, Priority
 from watcher.conditions import Conditions
-from watcher.hangs import FILE_SECONDS, HUNG_SECONDS, Hangs
+from watcher.hangs import HUNG_SECONDS, Hangs
 from watcher.inspection import Image
 from watcher.intake import Intake
 from watcher.outcomes import Gone, Outcome, Stamp
 from watcher.places import Places
 from watcher.pool import Pool, Way
 from watcher.share import LARGE
+
+FILE_SECONDS = 120.0
 
 
 class Counted(Intake):
@@ -55,6 +57,7 @@ class Desk:
             conditions=self.conditions,
             clock=self.clock,
             log=self.log.logger,
+            file_seconds=FILE_SECONDS,
         )
 
     def an_intake(self, root: Path) -> Counted:

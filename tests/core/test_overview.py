@@ -61,6 +61,7 @@ class Work:
                 conditions=conditions,
                 clock=clock,
                 log=self.log.logger,
+                file_seconds=PATIENCE,
             ),
             log=self.log.logger,
             once=False,

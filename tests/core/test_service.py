@@ -1,4 +1,4 @@
-"""The service's answers, told apart as DESIGN's table says; against the strict stand-in."""
+"""The service's answers, told apart; against the strict stand-in."""
 
 import base64
 import hashlib

@@ -46,8 +46,8 @@ def test_a_preallocated_copy_is_incomplete(form: str) -> None:
 
 
 def test_a_file_of_zeros_is_incomplete() -> None:
-    assert verdict(b"") == Incomplete(None, "it is empty")
-    assert verdict(bytes(10_000)) == Incomplete(None, "so far it holds only zeros")
+    assert verdict(b"") == Incomplete("it is empty")
+    assert verdict(bytes(10_000)) == Incomplete("so far it holds only zeros")
 
 
 def test_damage_is_not_waited_for() -> None:
@@ -83,7 +83,7 @@ def test_the_name_of_another_format_is_given() -> None:
 
 def test_a_beginning_that_is_not_written_yet_is_incomplete() -> None:
     found = verdict(bytes(HEAD) + WHOLE["jpeg"])
-    assert found == Incomplete(None, "so far it holds only zeros")
+    assert found == Incomplete("so far it holds only zeros")
 
 
 @given(flipped(WHOLE))

@@ -72,7 +72,7 @@ class Report:
 
     @property
     def code(self) -> int:
-        """The exit code: 78, 77, 1 or 0, as DESIGN has them."""
+        """The exit code: 78 if nobody may know whether the daemon runs, 77, 1 or 0."""
         if self.daemon.state == "unknown":
             return 78
         if any(condition.name == "login_needed" for condition in self.conditions):

@@ -28,8 +28,8 @@ WORDS: Mapping[Kind, str] = MappingProxyType(
         "mismatch": "The content is not what the sidecar says, though its stamp is current: the "
         "image was changed without its times, or the disk is bad, or the sidecar lies.",
         "lost": "The service does not have the content any more, though the sidecar says so.",
-        "stale": "The sidecar is not current. The daemon compares the content and stamps it again "
-        "or sends the image.",
+        "stale": "The sidecar is not current. The daemon compares the content, asks the "
+        "service for it, and stamps the sidecar again or sends the image.",
         "torn": "The sidecar is empty or torn. The daemon replaces it.",
         "foreign": "A file with a record's name that this program did not write. It is never "
         "touched; move or delete it if it is not needed.",

@@ -40,17 +40,17 @@ def inspect(source: Source) -> Verdict:
     form = format_of(head)
     if form is None:
         if not any(head):
-            return Incomplete(None, _nothing_but_zeros(source.size))
+            return Incomplete(_nothing_but_zeros(source.size))
         if _may_become_one(head):
-            return Incomplete(None, f"only {source.size} bytes of it are there")
+            return Incomplete(f"only {source.size} bytes of it are there")
         return refusal_of(head)
     try:
         found = _READERS[form](source)
     except EndMissing as missing:
-        return Incomplete(form, str(missing))
+        return Incomplete(str(missing))
     except Damaged as damage:
         if is_unwritten(source, 0, source.size):
-            return Incomplete(form, "so far its end holds only zeros")
+            return Incomplete("so far its end holds only zeros")
         return Refusal("damaged", str(damage))
     if isinstance(found, Refusal):
         return found

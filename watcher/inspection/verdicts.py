@@ -42,7 +42,6 @@ class Image:
 class Incomplete:
     """The file stops before its format says that it ends. `found` says where, for people."""
 
-    format: Format | None
     found: str
 
 
