@@ -15,6 +15,7 @@ from dataclasses import replace
 from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
+from watcher.form import FileBody, FileChanged
 from watcher.inspection import Image, Incomplete, Refusal, Source, inspect
 from watcher.notes import note_text
 from watcher.openfile import Digest, OpenFile
@@ -42,7 +43,7 @@ from watcher.record import (
     write_sidecar,
 )
 from watcher.renames import forget, former_claim
-from watcher.service import Accepted, FileBody, FileShrank, Refused, Service
+from watcher.service import Accepted, Refused, Service
 from watcher.settling import Moment, Settling, observe
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
@@ -98,7 +99,7 @@ class Journey:
                         return judged
         except NotThere:
             return self._gone(candidate)
-        except (FileShrank, FileExistsError, ForeignRecord):
+        except (FileChanged, FileExistsError, ForeignRecord):
             return Changed()  # under way; the next look finds out how
 
     def _gone(self, candidate: Candidate) -> Outcome:
@@ -228,7 +229,7 @@ class Journey:
                 return Held()
             if self._service.knows(sha256, organization=organization):
                 return self._recorded(candidate, file, sha256) or AlreadyKnown(image, sha256, size)
-            body = FileBody(file.fd, size, name=file.name, form=image.format, pace=self._pace)
+            body = FileBody(file, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
             with candidate.share.uploads as first, self._uploads as second:
                 if not (first and second):

@@ -1,6 +1,7 @@
 """The one open file that a journey is about: what it was when it was opened, and whether it still
 is. Everything is read through this one descriptor, so that what was checked is what is sent."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -56,13 +57,20 @@ class OpenFile:
         """Whether a part of it was never written, as in a copy that reserved its space first."""
         size = self.stamp.size
         with reading:
-            # An empty file has no byte to ask about: lseek(2) would say ENXIO.
-            if 0 < size > os.lseek(self.fd, 0, os.SEEK_HOLE):
+            if size > self._first_hole():
                 return "told"
             # NFS 3 tells of no hole, but how much of the file there is. (Elsewhere that says
             # little: a file system may compress.)
             there = os.fstat(self.fd).st_blocks * 512 if self.writers == "unknown" else size
         return "likely" if 0 < there < size - _BLOCK else "none"
+
+    def _first_hole(self) -> int:
+        try:
+            return os.lseek(self.fd, 0, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return self.stamp.size  # it is empty, perhaps only since just now: there is no byte
 
 
 class Digest:

@@ -6,11 +6,9 @@ sent conservatively, accepted liberally, and never loses a file.
 
 import base64
 import json
-import os
 import re
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -18,21 +16,7 @@ from typing import Protocol
 
 from watcher.connection import NOTHING, Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
-from watcher.inspection import Format
-from watcher.pace import NoPace, Pace
-from watcher.pieces import FilePart, Piece
-from watcher.tree import reading
-
-MEDIA_TYPES: Mapping[Format, str] = {
-    "jpeg": "image/jpeg",
-    "png": "image/png",
-    "tiff": "image/tiff",
-    "webp": "image/webp",
-}
-
-
-READ = 1 << 18
-"""Bytes of a file that are read at a time where the kernel cannot send them by itself."""
+from watcher.form import FileBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +31,6 @@ class Refused:
     """The service will not take this file; `message` is its own, cleaned and cut."""
 
     message: str
-
-
-class FileShrank(Exception):
-    """The file became shorter while it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +89,7 @@ class Service:
             case _:
                 raise self._trouble(answer)
 
-    def upload(self, file: "FileBody", *, sha256: str, organization: str) -> Accepted | Refused:
+    def upload(self, file: FileBody, *, sha256: str, organization: str) -> Accepted | Refused:
         """Sends one file (POST).
 
         Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
@@ -145,7 +125,7 @@ class Service:
         *,
         query: Mapping[str, str] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        body: "FileBody | bytes" = b"",
+        body: FileBody | bytes = b"",
     ) -> Answer:
         """One request with a token; if that is refused, once more with another."""
 
@@ -179,70 +159,6 @@ def _insisting(ask: Callable[[], Answer]) -> Answer:
     """Asks once more after a 500: "unexpected" (documented), and a single one says nothing yet."""
     answer = ask()
     return ask() if answer.status == 500 else answer
-
-
-class FileBody:
-    """The multipart body of an upload, streamed from an open file; its length is known ahead.
-
-    A file that grows meanwhile is sent up to `size`, one that shrinks raises `FileShrank`; what
-    was really sent is proved by the hash that the service returns. `on_sent` is told
-    how many of its bytes are handed over, and of how many, again and again.
-    """
-
-    def __init__(
-        self, fd: int, size: int, *, name: str, form: Format, pace: Pace | NoPace | None = None
-    ) -> None:
-        self._pace = pace or NoPace()
-        self.on_sent: Callable[[int], None] = lambda _: None
-        self.boundary = secrets.token_hex(16)
-        self._fd = fd
-        self._size = size
-        self._head = (
-            f"--{self.boundary}\r\n"
-            'Content-Disposition: form-data; name="filesize"\r\n\r\n'
-            f"{size}\r\n"
-            f"--{self.boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{safe_name(name)}"\r\n'
-            f"Content-Type: {MEDIA_TYPES[form]}\r\n\r\n"
-        ).encode("ascii")
-        self._tail = f"\r\n--{self.boundary}--\r\n".encode("ascii")
-        self.length = len(self._head) + size + len(self._tail)
-
-    def __iter__(self) -> Iterator[Piece]:
-        """The body from its beginning; a small file in one piece, which is one packet less."""
-        self.on_sent(0)
-        if self._size <= min(READ, self._pace.piece):
-            self._pace.keep(self._size)
-            yield b"".join((self._head, self._whole(), self._tail))
-            self.on_sent(self._size)
-            return
-        yield self._head
-        for offset in range(0, self._size, self._pace.piece):
-            length = min(self._pace.piece, self._size - offset)
-            self._pace.keep(length)
-            yield FilePart(self._fd, offset, length, self._read, self._sent_to)
-        yield self._tail
-
-    def _sent_to(self, offset: int) -> None:
-        self.on_sent(offset)
-
-    def _whole(self) -> bytes:
-        content = b""
-        while len(content) < self._size:
-            content += self._read(len(content), self._size)
-        return content
-
-    def _read(self, start: int, end: int) -> bytes:
-        with reading:
-            data = os.pread(self._fd, min(READ, end - start), start)
-        if not data:
-            raise FileShrank
-        return data
-
-
-def safe_name(name: str) -> str:
-    """An ASCII name that no header can be broken with; it has no meaning to the service."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]
 
 
 def hash_in(body: bytes) -> str | None:

@@ -22,13 +22,17 @@ WHERE: tuple[tuple[str, str, str], ...] = (
         r"watcher/(wire|pieces)",
         "_write.*|_receive|_in_time|_connected|wait.*|send_uncopied|connect|_opened|_has_something.*",
     ),
-    ("sending: reading the file", r"watcher/service", "_whole|_read"),
+    ("sending: reading the file", r"watcher/form", "_whole|_read"),
     ("httpx", r"/(httpx|idna)/", ""),
     ("writing the sidecar", r"watcher/(record|sidecar|renames)", ""),
     ("the log", r"/structlog/|watcher/logs", ""),
     ("walking to the file, opening, leases", r"watcher/(tree|openfile|share|settling|mounts)", ""),
     ("waiting for each other: backlog, places", r"watcher/(backlog|places|claims|gates?)", ""),
-    ("our own: requests and answers", r"watcher/(wire|answer|connection|service|tokens|pace)", ""),
+    (
+        "our own: requests and answers",
+        r"watcher/(wire|answer|connection|service|form|tokens|pace)",
+        "",
+    ),
     ("our own: the rest", r"watcher/", ""),
 )
 """The innermost frame that one of these lines knows says what it was doing, so the standard library

@@ -23,12 +23,13 @@ from watcher import journey, openfile
 from watcher.candidate import Candidate, Priority
 from watcher.claims import Claims
 from watcher.connection import Connection, WireTransport
+from watcher.form import FileBody
 from watcher.outcomes import Outcome
 from watcher.pace import NoPace
 from watcher.record import state_of
 from watcher.sandbox import Sandbox
 from watcher.scan import Found, scan
-from watcher.service import Accepted, FileBody, Refused, Service
+from watcher.service import Accepted, Refused, Service
 from watcher.settling import Settling
 from watcher.sidecar import claimed_hash
 from watcher.tokens import GivenToken

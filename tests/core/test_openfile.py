@@ -78,6 +78,16 @@ def test_an_inspection_shows_what_it_reads_and_so_spares_the_hash_a_jpegs_second
         assert read < 1.1 * len(content) + 8192
 
 
+@pytest.mark.parametrize("size", [0, 5_000])
+def test_a_file_that_is_emptied_just_then_has_no_hole(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(size))
+    with path.open("rb") as file:
+        opened = OpenFile.of(file.fileno(), path.name, Observation(stamp_of(path.stat()), 0), None)
+        os.truncate(path, 0)
+        assert opened.hole == "none"
+
+
 @pytest.mark.parametrize("writers", ["unknown", "none"])
 def test_where_holes_are_not_told_of_the_blocks_that_are_there_tell_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writers: Writers

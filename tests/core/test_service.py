@@ -4,8 +4,8 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from email.utils import format_datetime
 from itertools import pairwise
 
@@ -16,26 +16,26 @@ from hypothesis import strategies as st
 from tests.core.factories import HARD_NAMES, HASH, NAMES, PROPERTY, Clock, a_connection
 from watcher.connection import Answer
 from watcher.errors import AccessDenied, FileUnreadable, LoginNeeded, ServiceTrouble
+from watcher.form import MEDIA_TYPES, FileBody, FileChanged, safe_name
 from watcher.inspection import Format
-from watcher.pace import MAX_PIECE, Pace
+from watcher.openfile import OpenFile
+from watcher.pace import MAX_PIECE, NoPace, Pace
 from watcher.pieces import STEP
 from watcher.sandbox import Sandbox, faults
 from watcher.sandbox.exchange import Exchange
 from watcher.service import (
     MAX_RETRY_AFTER,
-    MEDIA_TYPES,
     Accepted,
     Access,
-    FileBody,
-    FileShrank,
     Refused,
     Service,
     hash_in,
     message_in,
     retry_after,
-    safe_name,
 )
+from watcher.settling import Observation
 from watcher.tokens import GivenToken
+from watcher.tree import stamp_of
 
 CONTENT = b"content of an image" * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -72,12 +72,17 @@ def service(sandbox: Sandbox) -> Iterator[Service]:
 
 @contextmanager
 def body_of(
-    content: bytes, *, name: str = "a.jpg", form: Format = "jpeg", pace: Pace | None = None
+    content: bytes,
+    *,
+    name: str = "a.jpg",
+    form: Format = "jpeg",
+    pace: Pace | NoPace | None = None,
 ) -> Iterator[FileBody]:
     fd = os.memfd_create("image")
     try:
         os.pwrite(fd, content, 0)
-        yield FileBody(fd, len(content), name=name, form=form, pace=pace)
+        seen = Observation(stamp_of(os.fstat(fd)), 0)
+        yield FileBody(OpenFile.of(fd, name, seen, None), form=form, pace=pace or NoPace())
     finally:
         os.close(fd)
 
@@ -152,8 +157,8 @@ def test_a_name_that_is_sent_is_short_plain_ascii(raw: bytes) -> None:
 def test_content_that_looks_like_the_forms_own_boundary_does_not_matter(
     service: Service,
 ) -> None:
-    with body_of(CONTENT) as body:
-        boundaries = {body.boundary} | {FileBody(0, 0, name="", form="png").boundary for _ in "12"}
+    with body_of(CONTENT) as body, body_of(b"") as second, body_of(b"") as third:
+        boundaries = {body.boundary, second.boundary, third.boundary}
     assert len(boundaries) == 3
     content = b"--\r\n--" + b"\r\n--".join(boundary.encode() for boundary in boundaries) + b"--\r\n"
     assert upload(service, content) == Accepted(hashlib.sha256(content).hexdigest())
@@ -177,32 +182,62 @@ def test_how_much_of_it_is_sent_is_told_from_nothing_to_all(service: Service, si
     assert all(0 <= after - before <= STEP for before, after in pairwise(told))
 
 
-def test_a_file_that_grows_is_sent_as_long_as_it_was(service: Service) -> None:
-    fd = os.memfd_create("image")
-    os.pwrite(fd, CONTENT, 0)
-    body = FileBody(fd, len(CONTENT), name="a.jpg", form="jpeg")
-    os.pwrite(fd, b"more", len(CONTENT))
-    assert service.upload(body, sha256=SHA256, organization="") == Accepted(SHA256)
-    os.close(fd)
+CHANGES: Mapping[str, Callable[[int], object]] = {
+    "shrinks": lambda fd: os.ftruncate(fd, 1),
+    "grows": lambda fd: os.pwrite(fd, b"more", os.fstat(fd).st_size),
+    "is overwritten": lambda fd: os.pwrite(fd, b"y", 0),
+}
 
 
-@pytest.mark.parametrize("size", [len(CONTENT), 2 * MAX_PIECE])
-def test_a_file_that_shrinks_is_not_sent_and_the_next_one_is(
-    service: Service, sandbox: Sandbox, size: int
+def change(fd: int, how: Callable[[int], object]) -> None:
+    """The kernel's clock for files moves in steps: a change within one is not seen."""
+    before = os.fstat(fd).st_ctime_ns
+    how(fd)
+    while os.fstat(fd).st_ctime_ns == before:
+        os.fchmod(fd, 0o600)
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("size", [len(CONTENT), 2 * MAX_PIECE], ids=["small", "large"])
+def test_a_file_that_changed_while_it_waited_is_not_sent_and_the_next_one_is(
+    service: Service, sandbox: Sandbox, size: int, changes: str
 ) -> None:
     with body_of(b"x" * size) as body:
-        os.ftruncate(body._fd, size - 1)
-        with pytest.raises(FileShrank):
+        change(body._file.fd, CHANGES[changes])
+        with pytest.raises(FileChanged):
+            service.upload(body, sha256=SHA256, organization="")
+    assert not sandbox.uploads
+    assert not sandbox.requests
+    assert upload(service) == Accepted(SHA256)
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_a_file_that_changes_while_it_is_sent_is_not_sent_to_its_end(
+    service: Service, sandbox: Sandbox, changes: str
+) -> None:
+    with body_of(b"x" * 3 * MAX_PIECE) as body:
+
+        def sent(so_far: int) -> None:
+            if so_far == MAX_PIECE:
+                change(body._file.fd, CHANGES[changes])
+
+        body.on_sent = sent
+        with pytest.raises(FileChanged):
             service.upload(body, sha256=SHA256, organization="")
     assert not sandbox.uploads
     assert upload(service) == Accepted(SHA256)
 
 
 def test_a_file_that_cannot_be_read_any_more_is_no_trouble_of_the_service(service: Service) -> None:
-    with body_of(b"x" * 3 * MAX_PIECE) as body:
-        pass  # which closes it
-    with pytest.raises(FileUnreadable):
-        service.upload(body, sha256=SHA256, organization="")
+    with suppress(OSError), body_of(b"x" * 3 * MAX_PIECE) as body:  # it is closed already
+
+        def sent(so_far: int) -> None:
+            if so_far == MAX_PIECE:
+                os.close(body._file.fd)
+
+        body.on_sent = sent
+        with pytest.raises(FileUnreadable):
+            service.upload(body, sha256=SHA256, organization="")
     assert upload(service) == Accepted(SHA256)
 
 

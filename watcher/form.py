@@ -1,0 +1,98 @@
+"""The form that a file is sent in."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+
+from watcher.inspection import Format
+from watcher.openfile import OpenFile
+from watcher.pace import NoPace, Pace
+from watcher.pieces import FilePart, Piece
+from watcher.tree import reading
+
+MEDIA_TYPES: Mapping[Format, str] = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+}
+
+
+READ = 1 << 18
+"""Bytes of a file that are read at a time where the kernel cannot send them by itself."""
+
+
+class FileChanged(Exception):
+    """The file is not what was inspected any more. The service has got no whole form."""
+
+
+class FileBody:
+    """The multipart body of an upload, streamed from an open file; its length is known ahead.
+
+    It may wait for long until it is sent, and be sent again: if the file has changed by then,
+    or by its end, this raises `FileChanged` before the form is whole. What was really sent is
+    proved by the hash that the service returns. `on_sent` is told how many of its bytes are handed
+    over, again and again.
+    """
+
+    def __init__(self, file: OpenFile, *, form: Format, pace: Pace | NoPace) -> None:
+        self._file = file
+        self._pace = pace
+        self.on_sent: Callable[[int], None] = lambda _: None
+        self.boundary = secrets.token_hex(16)
+        self._size = size = file.stamp.size
+        self._head = (
+            f"--{self.boundary}\r\n"
+            'Content-Disposition: form-data; name="filesize"\r\n\r\n'
+            f"{size}\r\n"
+            f"--{self.boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{safe_name(file.name)}"\r\n'
+            f"Content-Type: {MEDIA_TYPES[form]}\r\n\r\n"
+        ).encode("ascii")
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode("ascii")
+        self.length = len(self._head) + size + len(self._tail)
+
+    def __iter__(self) -> Iterator[Piece]:
+        """The body from its beginning; a small file in one piece, which is one packet less."""
+        self.on_sent(0)
+        if self._size <= min(READ, self._pace.piece):
+            self._pace.keep(self._size)
+            whole = b"".join((self._head, self._whole(), self._tail))
+            self._check()
+            yield whole
+            self.on_sent(self._size)
+            return
+        self._check()
+        yield self._head
+        for offset in range(0, self._size, self._pace.piece):
+            length = min(self._pace.piece, self._size - offset)
+            self._pace.keep(length)
+            yield FilePart(self._file.fd, offset, length, self._read, self._sent_to)
+        self._check()
+        yield self._tail
+
+    def _check(self) -> None:
+        if not self._file.unchanged:
+            raise FileChanged
+
+    def _sent_to(self, offset: int) -> None:
+        self.on_sent(offset)
+
+    def _whole(self) -> bytes:
+        content = b""
+        while len(content) < self._size:
+            content += self._read(len(content), self._size)
+        return content
+
+    def _read(self, start: int, end: int) -> bytes:
+        with reading:
+            data = os.pread(self._file.fd, min(READ, end - start), start)
+        if not data:
+            raise FileChanged
+        return data
+
+
+def safe_name(name: str) -> str:
+    """An ASCII name that no header can be broken with; it has no meaning to the service."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]
