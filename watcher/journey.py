@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
-from watcher.candidate import Candidate, Hashed
+from watcher.candidate import Candidate, Hashed, Priority
 from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
 from watcher.form import FileBody, FileChanged
@@ -118,7 +118,9 @@ class Journey:
         with share.tree.folder(folder) as images:
             status = self._seen(candidate, name, images)
             with share.records(folder, images) as records:
-                state = state_beside(status, name, records)
+                # One that has just come may have brought another's sidecar along.
+                fresh = candidate.priority is Priority.FRESH
+                state = state_beside(status, name, records, read=fresh)
                 if state in {"uploaded", "rejected"}:
                     yield Standing(rejected=state == "rejected")
                     return
@@ -129,7 +131,7 @@ class Journey:
                     return
                 recorded = None
                 if state != "none":
-                    recorded = claim_beside(name, records, mtime_ns=status.st_mtime_ns)
+                    recorded = claim_beside(name, records)
             fd = open_regular(name, images)
         try:
             file = OpenFile.of(fd, name, seen, recorded)

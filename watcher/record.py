@@ -40,9 +40,10 @@ State = Literal["uploaded", "rejected", "stale", "none"]
 """What stands beside an image: a current sidecar, a current note, something that is not current,
 or nothing."""
 
-Doubt = Literal["kind", "length", "mtime", "ctime"]
+Doubt = Literal["kind", "length", "empty", "mtime", "ctime"]
 """What keeps a record from being current: it is no regular file; it has not the length of such a
-line (a note: it is empty); its modification time is not the image's; the image changed since."""
+line (a note: it is empty); the image is empty, and none such was ever sent; its modification time
+is not the image's; the image changed since."""
 
 
 def state_of(image: os.stat_result, name: str, folder: int) -> State:
@@ -67,6 +68,9 @@ def doubts(suffix: str, image: os.stat_result, name: str, folder: int) -> tuple[
     found: list[Doubt] = []
     if record.st_size != line_length(name) if suffix == SIDECAR else not record.st_size:
         found.append("length")
+    # After a power cut an image can be empty and its record whole.
+    if not image.st_size and suffix == SIDECAR:
+        found.append("empty")
     if not same_time(record.st_mtime_ns, image.st_mtime_ns):
         found.append("mtime")
     # A change in the future (a clock was set back) is none that came after the record.
@@ -84,14 +88,14 @@ def _lstat(name: str, folder: int) -> os.stat_result | None:
         raise
 
 
-def recorded_hash(name: str, folder: int, *, mtime_ns: int | None = None) -> str | None:
+def recorded_hash(name: str, folder: int) -> str | None:
     """The hash that the sidecar of `name` claims, current or not; None if there is no sidecar or
-    only a torn one. Raises `ForeignRecord` if something that is not ours has its name; a line for
-    another name is ours if it has the image's time, `mtime_ns`: both were renamed together."""
-    return _sidecar(name, folder, mtime_ns)[1]
+    only a torn one. Raises `ForeignRecord` if something that is not ours has its name; a whole line
+    for another name is ours: both were renamed or copied together."""
+    return _sidecar(name, folder)[1]
 
 
-def _sidecar(name: str, folder: int, mtime_ns: int | None = None) -> tuple[bool, str | None]:
+def _sidecar(name: str, folder: int) -> tuple[bool, str | None]:
     """Whether there is a sidecar, and the hash that it claims. Raises like `recorded_hash`."""
     text = _content(name + SIDECAR, folder, MAX_LINE)
     if text is None:
@@ -99,11 +103,18 @@ def _sidecar(name: str, folder: int, mtime_ns: int | None = None) -> tuple[bool,
     try:
         return True, claimed_hash(text, name)
     except ForeignRecord:
-        there = _lstat(name + SIDECAR, folder)
-        renamed = mtime_ns and there is not None and there.st_mtime_ns == mtime_ns
-        if renamed and (claimed := hash_for_another(text)):
+        if claimed := hash_for_another(text):
             return True, claimed
         raise
+
+
+def is_named(name: str, folder: int) -> bool:
+    """Whether the sidecar of `name` says that name. (Equal lengths are not told by `stat`.)"""
+    text = _content(name + SIDECAR, folder, MAX_LINE)
+    try:
+        return text is not None and claimed_hash(text, name) is not None
+    except ForeignRecord:
+        return False
 
 
 def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
@@ -115,7 +126,7 @@ def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
         return None
     if not same_time(sidecar.st_mtime_ns, stamp.mtime_ns) or sidecar.st_ctime_ns > stamp.ctime_ns:
         return None
-    return recorded_hash(name, folder)
+    return recorded_hash(name, folder) if is_named(name, folder) else None
 
 
 def _content(name: str, folder: int, at_most: int) -> bytes | None:
@@ -134,21 +145,25 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
         os.close(fd)
 
 
-def state_beside(image: os.stat_result, name: str, records: int | None) -> State:
-    """`state_of` for a folder of records that may not be there yet. Raises `RecordUnwritable`."""
+def state_beside(
+    image: os.stat_result, name: str, records: int | None, *, read: bool = False
+) -> State:
+    """`state_of` for a folder of records that may not be there yet; if it is to `read` a sidecar
+    that looks current, one with another name in it is not. Raises `RecordUnwritable`."""
     try:
-        return "none" if records is None else state_of(image, name, records)
+        if records is None:
+            return "none"
+        state = state_of(image, name, records)
+        return "stale" if read and state == "uploaded" and not is_named(name, records) else state
     except OSError as error:  # the image has just been seen, so this is about its record
         why = f"the record of {name!a} cannot be read: {error.strerror}"
         raise RecordUnwritable(why) from error
 
 
-def claim_beside(
-    name: str, records: int | None, *, mtime_ns: int | None = None
-) -> str | ForeignRecord | None:
+def claim_beside(name: str, records: int | None) -> str | ForeignRecord | None:
     """`recorded_hash` as a value, for a folder of records that may not be there yet."""
     try:
-        return None if records is None else recorded_hash(name, records, mtime_ns=mtime_ns)
+        return None if records is None else recorded_hash(name, records)
     except ForeignRecord as foreign:
         return foreign
 
@@ -160,7 +175,7 @@ def write_sidecar(name: str, sha256: str, *, stamp: Stamp, mode: int, folder: in
     `FileExistsError` if something that is not ours is there or turned up just now.
     """
     remove_note(name, folder)  # first: a crash in between leaves no record, never two
-    line, (ours, _) = sidecar_line(name, sha256), _sidecar(name, folder, stamp.mtime_ns)
+    line, (ours, _) = sidecar_line(name, sha256), _sidecar(name, folder)
     put_in_place(name + SIDECAR, line, over=ours, stamp=stamp, mode=mode, folder=folder)
 
 
@@ -174,7 +189,7 @@ def write_note(
     """
     if (before := note_of(name, folder)) == "foreign":
         raise ForeignRecord(name + NOTE)
-    remove_sidecar(name, folder, mtime_ns=stamp.mtime_ns)
+    remove_sidecar(name, folder)
     told = (
         f"\nFile: {_for_people(name)}\n\n{text}\n\nChecked: {when:%Y-%m-%d %H:%M:%S %Z}\n\n"
         "Mend or replace the image, or delete this note, and it is looked at again.\n"
@@ -211,11 +226,10 @@ def _is_our_note(text: bytes) -> bool:
     return text.startswith(NOTE_TITLE) or NOTE_TITLE.startswith(text)
 
 
-def remove_sidecar(name: str, folder: int, *, mtime_ns: int | None = None) -> None:
-    """Takes our sidecar away (`mtime_ns` as in `recorded_hash`); a foreign file of that name
-    stays."""
+def remove_sidecar(name: str, folder: int) -> None:
+    """Takes our sidecar away; a foreign file of that name stays."""
     with suppress(ForeignRecord):  # not ours: it stays
-        recorded_hash(name, folder, mtime_ns=mtime_ns)
+        recorded_hash(name, folder)
         _remove(name + SIDECAR, folder)
 
 

@@ -83,7 +83,8 @@ class Service:
     def _is_known(self, answer: Answer) -> bool:
         match answer.status:
             case 200:
-                return True
+                # A page for people is some gateway's, not the service's: sending tells the truth.
+                return not answer.headers.get("content-type", "").startswith("text/html")
             case 404:
                 return False
             case _:

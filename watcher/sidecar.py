@@ -60,7 +60,7 @@ def _is_torn(text: bytes, written: bytes) -> bool:
 
 
 def hash_for_another(text: bytes) -> str | None:
-    """The hash of a whole line that `sidecar_line` can have written, whatever the name."""
+    """The hash in a whole line that `sidecar_line` can have written, whatever the name."""
     line = re.fullmatch(rb"\\?([0-9a-f]{64})  [^/\n]+\n", text)
     return line and line[1].decode("ascii")
 

@@ -246,8 +246,13 @@ def test_a_sidecar_that_looks_current_and_is_not_ours_is_told(
     beside(image).write_text(f"{HASH}  b.jpg\n")
     with_time_of(image, beside(image))
     _, out, _ = commands.explain(image)
+    assert HASH in out
+    assert "Its sidecar is another image's: `verify` mends that." in out
+    beside(image).write_text("-" * (len(HASH) + 8))
+    with_time_of(image, beside(image))
+    _, out, _ = commands.explain(image)
     assert "no checksum line of this image" in out
-    assert "Its sidecar lies: `verify` finds" in out
+    assert "Its sidecar is not ours: `verify` names it." in out
 
 
 def test_a_note_is_repeated_and_the_remedy_named(

@@ -166,7 +166,7 @@ def test_each_kind_of_finding(
     changed.write_bytes(picture(90))
     beside(torn).write_bytes(b"0" * 10)
     beside(foreign).write_bytes(b"my own words")
-    beside(believed).write_text(f"{WRONG}  Believed.jpg\n")
+    beside(believed).write_text("-" * len(f"{WRONG}  Believed.jpg\n"))
     os.utime(beside(believed), ns=(believed.stat().st_mtime_ns,) * 2)
     orphan.unlink()
     installed.drop("gone.tif.rejected.txt", b"This image was not sent to AutoRetouch.\n")
@@ -381,6 +381,21 @@ def test_a_lost_image_that_was_renamed_with_its_sidecar_is_sent(
     assert objects(out)[0]["lost"][0]["done"] == "sent again"
     assert digest(renamed) in service.uploads
     assert claim(renamed) == digest(renamed)
+
+
+def test_a_sidecar_that_came_with_another_image_is_not_left_to_be_believed(
+    installed: Installation, commands: Commands
+) -> None:
+    image = recorded(installed, "a.jpg")
+    renamed = image.with_name("b.jpg")
+    image.rename(renamed)
+    beside(image).rename(beside(renamed))
+    code, out, _ = commands.verify(as_json=True)
+    assert code == 1
+    (stale,) = objects(out)[0]["stale"]
+    assert (stale["path"], stale["found"]) == ("b.jpg", "it says another image's name")
+    assert stale["done"] == "its sidecar was removed"
+    assert not beside(renamed).exists()
 
 
 def test_a_lost_image_that_is_rejected_now_is_told(

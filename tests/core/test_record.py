@@ -38,6 +38,7 @@ from watcher.record import (
     recorded_hash,
     remove_note,
     remove_sidecar,
+    state_beside,
     state_of,
     write_note,
     write_sidecar,
@@ -310,19 +311,44 @@ def test_a_sidecar_with_another_hash_is_ours_and_is_replaced(desk: Desk) -> None
     assert desk.recorded() == HASH
 
 
-def test_a_line_for_another_name_is_ours_if_it_has_the_time_of_the_image(desk: Desk) -> None:
-    """Both were renamed together."""
+def test_a_whole_line_for_another_name_is_ours_and_is_replaced(desk: Desk) -> None:
+    """Both were renamed or copied together."""
     desk.sidecar.write_bytes(sidecar_line("other.jpg", OTHER_HASH))
-    with pytest.raises(ForeignRecord):
-        desk.write_sidecar()
-    desk.stamp_record(desk.sidecar)
-    assert desk.state() == "stale"
     desk.write_sidecar()
     assert (desk.state(), desk.recorded()) == ("uploaded", HASH)
     desk.sidecar.write_bytes(sidecar_line("other.jpg", OTHER_HASH))
-    desk.stamp_record(desk.sidecar)
     desk.write_note()
     assert desk.names == {NAME, NAME + NOTE}
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        (sidecar_line(NAME, HASH), "uploaded"),
+        (sidecar_line(NAME[::-1], HASH), "stale"),
+        (b"-" * len(sidecar_line(NAME, HASH)), "stale"),
+        (sidecar_line("longer than that.jpg", HASH), "stale"),
+    ],
+)
+def test_a_sidecar_that_looks_current_is_so_only_with_the_images_name_if_it_is_read(
+    desk: Desk, line: bytes, state: str
+) -> None:
+    desk.sidecar.write_bytes(line)
+    desk.stamp_record(desk.sidecar)
+    image = desk.image.stat()
+    with opened_folder(desk.folder) as fd:
+        assert state_beside(image, NAME, fd, read=True) == state
+        by_stat = "uploaded" if len(line) == len(sidecar_line(NAME, HASH)) else "stale"
+        assert state_beside(image, NAME, fd) == by_stat
+
+
+def test_no_sidecar_is_current_beside_an_empty_image(desk: Desk) -> None:
+    """As after a power cut, which took the image and left its record."""
+    desk.write_sidecar()
+    assert desk.state() == "uploaded"
+    os.truncate(desk.image, 0)
+    desk.write_sidecar()
+    assert desk.state() == "stale"
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

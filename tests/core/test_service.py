@@ -105,6 +105,17 @@ def test_content_is_unknown_until_it_was_sent_and_known_from_then_on(
     assert sandbox.counters["connections"] == 1
 
 
+def test_a_page_of_html_does_not_say_that_the_content_is_known(
+    service: Service, sandbox: Sandbox
+) -> None:
+    sandbox.fault(faults.Html(), method="HEAD")
+    assert service.knows(SHA256, organization="") is False
+    sandbox.fault(faults.Html())
+    with pytest.raises(ServiceTrouble):
+        upload(service)
+    assert not sandbox.uploads
+
+
 @pytest.mark.parametrize(("organization", "chosen", "sent"), [
     ("lab", "", "lab"),
     ("", "lab", "lab"),

@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,37 @@ def test_a_renamed_image_keeps_its_sidecar_and_is_not_sent_again(
     installed.drop("last.jpg", picture(2))  # by the time that it is through, so is the old name
     daemon.wait_for("uploaded", path="last.jpg")
     assert not list((installed.share / "in").iterdir())
+    assert installed.service.counters["POST /upload"] == 2
+
+
+@pytest.mark.parametrize("new", ["b.jpg", "other.jpg"], ids=["as long", "longer"])
+@pytest.mark.parametrize("together", [os.rename, shutil.copy2])
+def test_a_sidecar_that_comes_with_its_image_says_its_name_in_the_end(
+    installed: Installation, daemon: Running, new: str, together: Callable[[Path, Path], object]
+) -> None:
+    image = installed.drop("a.jpg", picture())
+    daemon.wait_for("uploaded")
+    for suffix in ("", ".sha256"):
+        together(installed.share / f"a.jpg{suffix}", installed.share / f"{new}{suffix}")
+    daemon.wait_for("already_known", path=new)
+    assert check(installed.share) == 1 + image.exists()
+    # And it is a record like any other.
+    (installed.share / new).write_bytes(picture(2))
+    daemon.wait_for("uploaded", path=new)
+    assert check(installed.share) == 1 + image.exists()
+    assert installed.service.counters["POST /upload"] == 2
+
+
+def test_an_image_that_is_changed_before_its_others_sidecar_was_seen_is_sent(
+    installed: Installation,
+) -> None:
+    installed.drop("a.jpg", picture())
+    installed.once()
+    for suffix in ("", ".sha256"):
+        (installed.share / f"a.jpg{suffix}").rename(installed.share / f"other.jpg{suffix}")
+    (installed.share / "other.jpg").write_bytes(picture(2))
+    assert installed.once().code == 0
+    assert check(installed.share) == 1
     assert installed.service.counters["POST /upload"] == 2
 
 

@@ -13,7 +13,7 @@ from watcher.commands.record_words import claim, readable_records, reasons, stan
 from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
-from watcher.record import NOTE, SIDECAR, claim_beside, state_beside
+from watcher.record import NOTE, SIDECAR, claim_beside, is_named, state_beside
 from watcher.share import Share
 from watcher.snapshot import Flight
 from watcher.tree import NotThere, look, split
@@ -65,7 +65,9 @@ class FileExamination:
                 if state == "uploaded" and records is not None:
                     block.note("claims", claim(name, records))
                     if not isinstance(claim_beside(name, records), str):
-                        block.more = ["Its sidecar lies: `verify` finds and mends that."]
+                        block.more = ["Its sidecar is not ours: `verify` names it."]
+                    elif not is_named(name, records):
+                        block.more = ["Its sidecar is another image's: `verify` mends that."]
                     return
                 block.note("note", standing(NOTE, image, name, records))
                 if state == "rejected" and records is not None:

@@ -33,6 +33,7 @@ def standing(suffix: str, image: os.stat_result, name: str, records: int | None)
         else "it is empty",
         "mtime": f"its modification time {_time(record.st_mtime_ns)} is not the image's, "
         f"{_time(image.st_mtime_ns)}",
+        "empty": "the image is empty, and none such was ever sent",
         "ctime": f"the image changed at {_time(image.st_ctime_ns)}, after it was written at "
         f"{_time(record.st_ctime_ns)}",
     }

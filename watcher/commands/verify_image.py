@@ -11,7 +11,15 @@ from watcher.commands.verify_findings import Finding
 from watcher.errors import FileUnreadable, RecordUnwritable
 from watcher.openfile import Digest
 from watcher.outcomes import Stamp
-from watcher.record import SIDECAR, State, claim_beside, doubts, remove_sidecar, state_of
+from watcher.record import (
+    SIDECAR,
+    State,
+    claim_beside,
+    doubts,
+    is_named,
+    remove_sidecar,
+    state_of,
+)
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
@@ -19,12 +27,14 @@ from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An image whose sidecar claims `sha256`; `current` if the daemon believes it unread."""
+    """An image whose sidecar claims `sha256`; `current` if the daemon believes it unread, `named`
+    if it says this image's name."""
 
     path: str
     stamp: Stamp
     sha256: str
     current: bool
+    named: bool
 
 
 Uninteresting = Literal["waiting", "rejected"]
@@ -43,16 +53,15 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
             has_sidecar = doubts(SIDECAR, image, name, records) is not None
         if not has_sidecar:
             return _unrecorded(name, state, image, images=images, records=records)
-        # One that was renamed with its image is ours; but if it is taken for current, it lies.
-        mtime_ns = None if state == "uploaded" else image.st_mtime_ns
-        match claim_beside(name, records, mtime_ns=mtime_ns):
+        match claim_beside(name, records):
             case ForeignRecord():
                 believed = "the daemon takes it for current" if state == "uploaded" else ""
                 return Finding("foreign", share.mirror or share.root, path + SIDECAR, believed)
             case None:
                 return Finding("torn", share.mirror or share.root, path + SIDECAR)
             case str() as sha256:
-                return Recorded(path, stamp_of(image), sha256, state == "uploaded")
+                named = is_named(name, records)
+                return Recorded(path, stamp_of(image), sha256, state == "uploaded", named)
 
 
 def _unrecorded(
@@ -89,10 +98,9 @@ def expire(share: Share, image: Recorded) -> bool:
     with share.tree.folder(folder) as images, share.records(folder, images) as records:
         if records is None or stamp_of(look(name, images)) != image.stamp:
             return False
-        mtime_ns = None if image.current else image.stamp.mtime_ns  # as in `recorded`
-        if claim_beside(name, records, mtime_ns=mtime_ns) != image.sha256:
+        if claim_beside(name, records) != image.sha256:
             return False
-        remove_sidecar(name, records, mtime_ns=mtime_ns)
+        remove_sidecar(name, records)
         return True
 
 
@@ -104,7 +112,12 @@ def compared(share: Share, image: Recorded, sha256: str) -> Finding | None:
             return Finding("stale", share.root, image.path, "its content has changed since")
         found = f"the sidecar says {image.sha256}, it is {sha256}"
         return _expired(share, image, Finding("mismatch", share.root, image.path, found))
-    return None if image.current else Finding("stale", share.root, image.path)
+    if not image.current:
+        return Finding("stale", share.root, image.path)
+    if not image.named:
+        renamed = Finding("stale", share.root, image.path, "it says another image's name")
+        return _expired(share, image, renamed)
+    return None
 
 
 def _expired(share: Share, image: Recorded, mismatch: Finding) -> Finding:
