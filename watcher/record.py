@@ -109,8 +109,12 @@ def _sidecar(name: str, folder: int) -> tuple[bool, str | None]:
 
 
 def is_named(name: str, folder: int) -> bool:
-    """Whether the sidecar of `name` says that name. (Equal lengths are not told by `stat`.)"""
-    text = _content(name + SIDECAR, folder, MAX_LINE)
+    """Whether the sidecar of `name` says that name, as far as it can be read. (A name of equal
+    length is not told by `stat`.)"""
+    try:
+        text = _content(name + SIDECAR, folder, MAX_LINE)
+    except ForeignRecord:
+        return True
     try:
         return text is not None and claimed_hash(text, name) is not None
     except ForeignRecord:

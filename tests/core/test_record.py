@@ -25,6 +25,7 @@ from tests.core.factories import (
     mounted,
     open_descriptors,
     opened_folder,
+    without_override,
 )
 from watcher import placing, record
 from watcher.errors import RecordUnwritable
@@ -340,6 +341,13 @@ def test_a_sidecar_that_looks_current_is_so_only_with_the_images_name_if_it_is_r
         assert state_beside(image, NAME, fd, read=True) == state
         by_stat = "uploaded" if len(line) == len(sidecar_line(NAME, HASH)) else "stale"
         assert state_beside(image, NAME, fd) == by_stat
+
+
+def test_one_that_looks_current_and_cannot_be_read_is_believed(desk: Desk) -> None:
+    desk.write_sidecar()
+    desk.sidecar.chmod(0)
+    with without_override(), opened_folder(desk.folder) as fd:
+        assert state_beside(desk.image.stat(), NAME, fd, read=True) == "uploaded"
 
 
 def test_no_sidecar_is_current_beside_an_empty_image(desk: Desk) -> None:
