@@ -37,7 +37,7 @@ class Where:
         """The effective configuration, as it is now; raises `ConfigurationError`."""
         from watcher.settings import load  # noqa: PLC0415 - `--help` need not load it all
 
-        return load(self.config, {}, os.environ)
+        return load(self.config, os.environ)
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""The configuration: TOML file, environment, flags; checked once, here.
+"""The configuration: TOML file and environment; checked once, here.
 
 Only the wiring (`wiring`, `access`) and the command line know it; everybody else is handed values.
 """
@@ -183,13 +183,13 @@ def _real(paths: Collection[str]) -> Mapping[str, str]:
     return {path: os.path.normpath(path) for path in paths} | answers
 
 
-def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """The effective configuration: flags before environment before file before defaults.
+def load(config: str | None, environ: Mapping[str, str]) -> Settings:
+    """The effective configuration: environment before file before defaults.
 
     `config` names the file; without it the first of `PLACES` that exists is read, if any. Raises
     `ConfigurationError` whose text names each fault's place, key and remedy.
     """
-    sources = sources_of(config, flags, environ)
+    sources = sources_of(config, environ)
     merged: dict[str, Any] = {}
     for values in reversed(sources.values()):
         _merge(merged, values)
@@ -200,13 +200,11 @@ def load(config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str
         raise ConfigurationError("\n".join(faults)) from None
 
 
-def sources_of(
-    config: str | None, flags: Mapping[str, Any], environ: Mapping[str, str]
-) -> dict[str, Mapping[str, Any]]:
-    """What each source says by itself, the strongest first: flags, environment, the file under its
+def sources_of(config: str | None, environ: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """What each source says by itself, the strongest first: the environment, the file under its
     path. Raises `ConfigurationError`."""
     file, from_file = _file(config)
-    return {"the command line": flags, "the environment": _environment(environ), file: from_file}
+    return {"the environment": _environment(environ), file: from_file}
 
 
 def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:

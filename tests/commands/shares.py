@@ -30,16 +30,16 @@ class Commands:
         self.state_dir = str(installed.folder / "state")
 
     def explain(self, *paths: str | Path) -> Printed:
-        settings = load(str(self.installed.config), {}, {})
+        settings = load(str(self.installed.config), {})
         return self._printed(run_explain(settings, _all(paths), state_dir=self.state_dir))
 
     def retry(self, *paths: str | Path) -> Printed:
-        settings = load(str(self.installed.config), {}, {})
+        settings = load(str(self.installed.config), {})
         return self._printed(run_retry(settings, _all(paths), state_dir=self.state_dir))
 
     def verify(self, *paths: str | Path, remote: bool = False, as_json: bool = False) -> Printed:
         code = run_verify(
-            load(str(self.installed.config), {}, {}),
+            load(str(self.installed.config), {}),
             _all(paths),
             state_dir=self.state_dir,
             environ=self.installed.environment,

@@ -132,7 +132,7 @@ def test_what_is_rejected_without_a_note_is_counted_as_status_counts_it(
     installed.drop("f.tif.rejected.txt", b"my own words")
     closed = installed.drop(f"{'g' * 240}.jpg", raw())
     closed.chmod(0)
-    (share,) = shares_of(load(str(installed.config), {}, {}))
+    (share,) = shares_of(load(str(installed.config), {}))
     with without_override():
         stock = Stocktaking(share).run()
         out = commands.verify(as_json=True)[1]

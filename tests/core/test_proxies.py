@@ -88,7 +88,7 @@ def test_a_variable_that_cannot_be_used_is_a_configuration_error(url: str) -> No
 )
 def test_a_proxy_that_cannot_be_is_a_configuration_error(setting: str, says: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load("/dev/null", {"api": {"proxy": setting}}, {})
+        load("/dev/null", {"AUTORETOUCH_WATCHER_API__PROXY": setting})
     assert "[api] proxy: " in str(caught.value)
     assert says in str(caught.value)
     assert "SECRET" not in str(caught.value)
@@ -96,4 +96,4 @@ def test_a_proxy_that_cannot_be_is_a_configuration_error(setting: str, says: str
 
 @pytest.mark.parametrize("setting", ["", "environment", "http://proxy:3128", "http://[::1]:3128/"])
 def test_a_proxy_is_named_by_a_word_or_an_address(setting: str) -> None:
-    assert load("/dev/null", {"api": {"proxy": setting}}, {}).api.proxy == setting
+    assert load("/dev/null", {"AUTORETOUCH_WATCHER_API__PROXY": setting}).api.proxy == setting

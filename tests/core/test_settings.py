@@ -22,9 +22,9 @@ class Config:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self, text: str, *, flags: Any = None, environ: Any = None) -> Settings:
+    def load(self, text: str, *, environ: Any = None) -> Settings:
         self.path.write_text(text)
-        return load(str(self.path), flags or {}, environ or {})
+        return load(str(self.path), environ or {})
 
     def error(self, text: str, *, environ: Any = None) -> str:
         with pytest.raises(ConfigurationError) as caught:
@@ -45,7 +45,7 @@ def config(tmp_path: Path) -> Config:
 
 def test_nothing_given_means_the_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PLACES", ())
-    found = load(None, {}, {})
+    found = load(None, {})
     assert found.api.url == "https://api.autoretouch.com"
     assert found.api.timeout_seconds == 60
     assert found.auth.url == "https://auth.autoretouch.com"
@@ -68,16 +68,16 @@ def test_the_example_configuration_is_in_order() -> None:
     example = Path(__file__).parents[2] / "config.example.toml"
     if not example.exists():
         pytest.skip("no example in this checkout")
-    load(str(example), {}, {})
+    load(str(example), {})
 
 
-def test_the_environment_goes_before_the_file_and_a_flag_before_both(config: Config) -> None:
+def test_the_environment_goes_before_the_file(config: Config) -> None:
     text = '[api]\norganization = "file"\ntimeout_seconds = 7\n[log]\nlevel = "debug"\n'
     environ = {
         "AUTORETOUCH_WATCHER_API__ORGANIZATION": "environment",
-        "AUTORETOUCH_WATCHER_LOG__LEVEL": "warning",
+        "AUTORETOUCH_WATCHER_LOG__LEVEL": "error",
     }
-    found = config.load(text, environ=environ, flags={"log": {"level": "error"}})
+    found = config.load(text, environ=environ)
     assert found.api.organization == "environment"
     assert found.api.timeout_seconds == 7
     assert found.log.level == "error"
@@ -125,9 +125,9 @@ def test_without_a_name_the_first_of_the_usual_places_is_read(
     (tmp_path / "second.toml").write_text('[log]\nlevel = "error"')
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(module, "PLACES", (str(config.path), "~/second.toml"))
-    assert load(None, {}, {}).log.level == "error"
+    assert load(None, {}).log.level == "error"
     config.path.write_text('[log]\nlevel = "debug"')
-    assert load(None, {}, {}).log.level == "debug"
+    assert load(None, {}).log.level == "debug"
 
 
 def test_a_configuration_cannot_be_changed(config: Config) -> None:
@@ -323,16 +323,16 @@ def test_shares_and_mirrors_are_each_a_place_of_their_own(config: Config, tmp_pa
 def test_a_file_that_cannot_be_read_is_named(config: Config, tmp_path: Path) -> None:
     for place in (tmp_path / "missing.toml", tmp_path):
         with pytest.raises(ConfigurationError, match=f"{place}: cannot be read.*--config"):
-            load(str(place), {}, {})
+            load(str(place), {})
     config.path.write_bytes(b"x = '\xff'")
     with pytest.raises(ConfigurationError, match="is not TOML"):
-        load(str(config.path), {}, {})
+        load(str(config.path), {})
 
 
 def test_a_configuration_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.toml")
     with pytest.raises(ConfigurationError, match="is no regular file"):
-        load(str(tmp_path / "config.toml"), {}, {})
+        load(str(tmp_path / "config.toml"), {})
 
 
 def test_all_shares_are_asked_at_once_where_they_lead_to(

@@ -124,7 +124,7 @@ def test_where_there_are_others_a_share_has_not_all_places_of_those_who_send(
     blocks = "".join(f'[[share]]\npath = "{tmp_path}/{number}"\n' for number in range(count))
     config = tmp_path / "config.toml"
     config.write_text(f"{blocks}[upload]\nparallel = 4\n")
-    for share in shares_of(load(str(config), {}, {})):
+    for share in shares_of(load(str(config), {})):
         inside, go_on = threading.Semaphore(0), threading.Event()
 
         def send(share: Share = share) -> None:

@@ -363,7 +363,9 @@ def test_it_listens_on_ipv6() -> None:
     "listen", ["", "127.0.0.1:9464", "[::1]:9464", "localhost:1", "[::]:65535"]
 )
 def test_an_address_and_a_port_can_be_given(listen: str) -> None:
-    assert load(None, {"monitor": {"listen": listen}}, {}).monitor.listen == listen
+    assert (
+        load("/dev/null", {"AUTORETOUCH_WATCHER_MONITOR__LISTEN": listen}).monitor.listen == listen
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,4 +374,4 @@ def test_an_address_and_a_port_can_be_given(listen: str) -> None:
 )
 def test_half_an_address_is_told(listen: str) -> None:
     with pytest.raises(ConfigurationError, match=r'"127\.0\.0\.1:9464" or "\[::1\]:9464"'):
-        load(None, {"monitor": {"listen": listen}}, {})
+        load("/dev/null", {"AUTORETOUCH_WATCHER_MONITOR__LISTEN": listen})

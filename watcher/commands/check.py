@@ -58,7 +58,7 @@ def run_check(
     table = Table(console or Console(highlight=False))
     table.section("Configuration")
     try:
-        settings = load(config, {}, environ)
+        settings = load(config, environ)
         check = _Check(settings, table, state_dir=state_dir, environ=environ, offline=offline)
     except ConfigurationError as error:
         for fault in _faults(str(error)):
@@ -87,7 +87,7 @@ def _faults(text: str) -> Sequence[str]:
 
 def _source(config: str | None, environ: Mapping[str, str]) -> Finding:
     """Which file was read, and which variables go before it."""
-    *_, file = sources_of(config, {}, environ)
+    _, file = sources_of(config, environ)
     said = printable(file)
     variables = sorted(name for name in environ if name.startswith(PREFIX))
     if environ.get("AUTORETOUCH_ORGANIZATION_ID"):

@@ -30,8 +30,8 @@ _MASK = "***"
 def run_config(config: str | None, *, state_dir: str, environ: Mapping[str, str]) -> int:
     """Prints it; the exit code. Raises `ConfigurationError` for all that `run` would, after what
     can be printed."""
-    settings = load(config, {}, environ)
-    origins = Origins(sources_of(config, {}, environ), environ)
+    settings = load(config, environ)
+    origins = Origins(sources_of(config, environ), environ)
     lines = [
         *_heading(settings, origins, state_dir=state_dir, environ=environ),
         *as_toml(settings, origins),
@@ -50,8 +50,8 @@ class Origins:
         self, sources: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
     ) -> None:
         """`sources` are those of `settings.sources_of`."""
-        _, self._environment, self._file = sources.values()
-        self.file = list(sources)[-1]
+        self._environment, self._file = sources.values()
+        _, self.file = sources
         self._environ = environ
 
     def of(self, section: str, key: str) -> str:
