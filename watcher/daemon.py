@@ -20,6 +20,7 @@ from watcher.errors import ConfigurationError
 from watcher.overview import Overview, in_words
 from watcher.progress import Display
 from watcher.published import PUBLISH_SECONDS, Published
+from watcher.settling import outlive_lease_breaks
 from watcher.shift import OK, Shift
 from watcher.snapshot import Snapshot
 from watcher.systemd import Systemd
@@ -131,9 +132,7 @@ class Daemon:
             signal.signal(number, self._requests.on_stop)
         if not self._once:
             signal.signal(signal.SIGHUP, self._requests.on_reload)
-        # The kernel tells a lease's holder of a writer that waits (see `settling.writers`); the
-        # default action would end the process.
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        outlive_lease_breaks()
 
     # Main loop
 

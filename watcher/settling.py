@@ -1,11 +1,12 @@
 """Whether anybody may still be writing to a file: the decision, and the kernel's witness.
 
 `Settling` is pure logic over what was seen and when; it holds no clock and touches no file.
-`writers` asks the kernel.
+`writers` asks the kernel; a process that asks calls `outlive_lease_breaks` first.
 """
 
 import errno
 import fcntl
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -135,10 +136,9 @@ def writers(fd: int) -> Writers:
     """Whether any process has this file, opened read-only as `fd`, open for writing.
 
     A read lease is granted only while none has (fcntl(2), `F_SETLEASE`); it is given back at once,
-    within some 20 microseconds. A writer who comes in between waits that long and the kernel sends
-    us SIGIO, whose default would end the process: the daemon ignores it (see `daemon`). On an NFS
-    server that keeps no file open between two writes, "none" is not the whole truth: the quiet time
-    and the image's own end are the other two witnesses.
+    within some 20 microseconds. A writer who comes in between waits that long (see
+    `outlive_lease_breaks`). On an NFS server that keeps no file open between two writes, "none" is
+    not the whole truth: the quiet time and the image's own end are the other two witnesses.
 
     "some" need not be true for ever: nfsd keeps a file open for writing as long as an NFS 4 client
     has a delegation, minutes after it was closed there (measured, Linux 6.1).
@@ -159,3 +159,9 @@ def writers(fd: int) -> Writers:
         raise
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return "none"
+
+
+def outlive_lease_breaks() -> None:
+    """The kernel tells a lease's holder of a writer that waits by SIGIO, whose default action would
+    end the process. For the main thread, before any asks `writers`."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)

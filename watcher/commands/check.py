@@ -6,7 +6,6 @@ a start pointless is an exit code: 78. A login that is missing, a share that is 
 that is down are conditions: the daemon starts, says so, and goes on by itself when they end.
 """
 
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from watcher.hangs import HUNG_SECONDS
 from watcher.proxies import proxies
 from watcher.published import Published
 from watcher.settings import PREFIX, Settings, load, sources_of
+from watcher.settling import outlive_lease_breaks
 from watcher.share import Share
 from watcher.token_store import TokenStore
 
@@ -66,8 +66,7 @@ def run_check(
         table.summary(" Nothing else can be checked until this is right.")
         return CONFIGURATION
     table.add(_source(config, environ))
-    # Whoever writes to a file on which we try a lease makes the kernel send SIGIO.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    outlive_lease_breaks()
     check.run(silence or (SILENCE_OFFLINE if offline else HUNG_SECONDS))
     code = table.exit_code()
     if not offline:

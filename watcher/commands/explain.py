@@ -4,7 +4,6 @@ Each rule and check in the order in which the daemon applies them, made by the d
 the share's rules, the record, and then a rehearsal of its journey. The service is not asked.
 """
 
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from watcher.errors import LoginNeeded, ShareTrouble
 from watcher.places import Places
 from watcher.service import Access, Service
 from watcher.settings import Settings
+from watcher.settling import outlive_lease_breaks
 from watcher.share import Share
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
@@ -29,8 +29,7 @@ _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 def run_explain(settings: Settings, paths: Sequence[str], *, state_dir: str) -> int:
     """Prints a block for each path; 1 if one is rejected, fails, or leads to no file."""
-    # The kernel tells a lease's holder of a writer that waits; the default would end the process.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    outlive_lease_breaks()
     shares, screen, well = shares_of(settings), Screen(), True
     with connections(settings, _NO_ENVIRONMENT)() as connection:  # nothing is sent over it
         neighbour = Neighbour(state_dir)

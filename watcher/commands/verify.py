@@ -5,7 +5,6 @@ image again; the line that tells of it has both hashes. Nothing is concluded fro
 belongs to no image is listed, never removed.
 """
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from watcher.commands.verify_remote import Remote, remotes
 from watcher.conditions import REMEDIES
 from watcher.errors import AccessDenied, LoginNeeded, ServiceError
 from watcher.settings import Settings
+from watcher.settling import outlive_lease_breaks
 
 OK, FOUND, USAGE, LOGIN_NEEDED = 0, 1, 2, 77
 
@@ -38,8 +38,7 @@ def run_verify(
     """Verifies all, or what is at or below the paths: 0 if nothing is wrong, 1 if anything is, 2 if
     a path is in none of the shares, 77 if the service wants a login. Raises `ConfigurationError`.
     """
-    # The kernel tells a lease's holder of a writer that waits; the default would end the process.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    outlive_lease_breaks()
     shares = shares_of(settings)
     try:
         places = [locate(path, shares) for path in paths]
