@@ -15,6 +15,8 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from watcher.printable import printable
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
 
@@ -89,8 +91,7 @@ def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {
-        key: ascii(value)[1:-1] if isinstance(value, str) and not value.isprintable() else value
-        for key, value in event.items()
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 
 from watcher.errors import ConfigurationError
 from watcher.metrics import CONTENT_TYPE, exposition
+from watcher.printable import printable
 from watcher.snapshot import Flight, Snapshot
 
 MAX_CONNECTIONS = 32
@@ -205,7 +206,7 @@ def _plain(status: HTTPStatus) -> _Page:
 
 
 def _silent(why: str) -> _Page:
-    return _Page(HTTPStatus.SERVICE_UNAVAILABLE, f"stuck: {_printable(why)}\n".encode())
+    return _Page(HTTPStatus.SERVICE_UNAVAILABLE, f"stuck: {printable(why)}\n".encode())
 
 
 def _metrics(now: Snapshot) -> _Page:
@@ -217,7 +218,7 @@ def _health(now: Snapshot) -> _Page:
     for each in now.conditions:
         place = f" at {each.place}" if each.place else ""
         lines.append(f"condition {each.name}{place}: {each.reason}")
-    body = "".join(f"{_printable(line)}\n" for line in lines)
+    body = "".join(f"{printable(line)}\n" for line in lines)
     status = HTTPStatus.OK if now.moving else HTTPStatus.SERVICE_UNAVAILABLE
     return _Page(status, body.encode())
 
@@ -235,10 +236,6 @@ def _in_words(flight: Flight) -> str:
     return (
         f"{flight.step} for {flight.seconds:.0f} s: {name} ({flight.sent} of {flight.size} bytes)"
     )
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 _PAGES: dict[bytes, Callable[[Snapshot], _Page]] = {b"/metrics": _metrics, b"/healthz": _health}

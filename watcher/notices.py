@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from watcher.conditions import Condition, Name
+from watcher.printable import printable
 
 MOST_PLACES = 10
 """So many places are told of one condition until no place has it: a full disk makes every folder
@@ -51,8 +52,8 @@ class Notice:
         return {
             "state": self.state,
             "condition": it.name,
-            "place": _printable(it.place),
-            "reason": _printable(it.reason[:MOST_WORDS]),
+            "place": printable(it.place),
+            "reason": printable(it.reason[:MOST_WORDS]),
             "remedy": it.remedy,
             "since": datetime.fromtimestamp(it.since, UTC).isoformat(timespec="seconds"),
             "seconds": self._seconds,
@@ -117,13 +118,9 @@ class Lasting:
         return tuple(found)
 
 
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
 def _quoted(text: str) -> str:
     """For a chat: a folder called `<!channel>`, `@all` or `[here](http://...)` is only a name."""
-    plain = _printable(text).replace("`", "'")
+    plain = printable(text).replace("`", "'")
     return f"`{plain.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}`"
 
 

@@ -14,19 +14,11 @@ from rich.console import Console
 from watcher.access import connections, shares_of, tokens_of
 from watcher.commands import check_host, check_service
 from watcher.commands.check_shares import ShareCheck
-from watcher.commands.findings import (
-    CONFIGURATION,
-    LOGIN,
-    Finding,
-    Table,
-    failed,
-    passed,
-    printable,
-    warned,
-)
+from watcher.commands.findings import CONFIGURATION, LOGIN, Finding, Table, failed, passed, warned
 from watcher.commands.inquiry import Inquiry
 from watcher.errors import ConfigurationError
 from watcher.hangs import HUNG_SECONDS
+from watcher.printable import printable
 from watcher.proxies import proxies
 from watcher.published import Published
 from watcher.settings import PREFIX, Settings, load, sources_of

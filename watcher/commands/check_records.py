@@ -6,9 +6,10 @@ import stat
 import time
 from collections.abc import Iterator
 
-from watcher.commands.findings import Finding, amount, failed, passed, printable, us, warned
+from watcher.commands.findings import Finding, amount, failed, passed, us, warned
 from watcher.errors import RecordUnwritable
 from watcher.outcomes import Stamp
+from watcher.printable import printable
 from watcher.record import SIDECAR, remove_sidecar, write_sidecar
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord

@@ -19,15 +19,7 @@ from urllib.parse import urlencode
 
 from watcher.access import given
 from watcher.commands.check_shares import DROP_INS
-from watcher.commands.findings import (
-    CONFIGURATION,
-    LOGIN,
-    Finding,
-    failed,
-    passed,
-    printable,
-    warned,
-)
+from watcher.commands.findings import CONFIGURATION, LOGIN, Finding, failed, passed, warned
 from watcher.connection import Answer, Connection
 from watcher.errors import (
     AccessDenied,
@@ -38,6 +30,7 @@ from watcher.errors import (
     ServiceTrouble,
 )
 from watcher.login import organizations
+from watcher.printable import printable
 from watcher.service import Service, Tokens
 from watcher.token_store import Stored, TokenStore
 from watcher.tokens import FORM, seed_of

@@ -10,20 +10,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from watcher.commands.check_records import RecordsCheck, room
-from watcher.commands.findings import (
-    Finding,
-    failed,
-    named,
-    passed,
-    printable,
-    us,
-    user_name,
-    warned,
-)
+from watcher.commands.findings import Finding, failed, named, passed, us, user_name, warned
 from watcher.commands.inquiry import Beat
 from watcher.commands.survey import Survey, survey
 from watcher.errors import FileUnreadable, ShareGone
 from watcher.mounts import file_system, is_announced, is_mount_point, mount_id
+from watcher.printable import printable
 from watcher.settling import writers
 from watcher.share import Share
 from watcher.tree import NotThere, open_regular, split

@@ -16,8 +16,8 @@ import click
 from pydantic import BaseModel
 
 from watcher.access import connections, given, shares_of, tokens_of
-from watcher.commands.findings import printable
 from watcher.errors import ConfigurationError
+from watcher.printable import printable
 from watcher.settings import PREFIX, Settings, load, sources_of
 from watcher.token_store import TokenStore
 

@@ -13,12 +13,12 @@ from watcher.claims import Claims
 from watcher.commands.blocks import Block, Screen
 from watcher.commands.examination import Examination
 from watcher.commands.file_examination import FileExamination
-from watcher.commands.findings import printable
 from watcher.commands.locate import NoSuchPlace, Silent, is_there, locate
 from watcher.commands.narration import Narration
 from watcher.commands.neighbour import Neighbour
 from watcher.errors import LoginNeeded, ShareTrouble
 from watcher.places import Places
+from watcher.printable import printable
 from watcher.service import Access, Service
 from watcher.settings import Settings
 from watcher.settling import outlive_lease_breaks

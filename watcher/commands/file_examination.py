@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from watcher.candidate import Candidate, Priority
 from watcher.commands.blocks import Block
-from watcher.commands.findings import amount, printable
+from watcher.commands.findings import amount
 from watcher.commands.locate import whole
 from watcher.commands.narration import Narration
 from watcher.commands.neighbour import NOBODY, Neighbour
@@ -13,6 +13,7 @@ from watcher.commands.record_words import claim, readable_records, reasons, stan
 from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
+from watcher.printable import printable
 from watcher.record import NOTE, SIDECAR, claim_beside, is_named, state_beside
 from watcher.share import Share
 from watcher.snapshot import Flight

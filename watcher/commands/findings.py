@@ -16,6 +16,8 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from watcher.printable import printable
+
 LOGIN, CONFIGURATION = 77, 78
 
 Level = Literal["PASS", "WARN", "FAIL"]
@@ -54,11 +56,6 @@ def warned(what: str, found: str, remedy: str) -> Finding:
 def failed(what: str, found: str, remedy: str, *, code: int = 1) -> Finding:
     """It does not work."""
     return Finding("FAIL", what, found, remedy, code)
-
-
-def printable(text: str) -> str:
-    """A name from a share or from outside, as one line that does nothing to a terminal."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def named(paths: Iterable[str], count: int, *, most: int = 3) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from watcher.commands.findings import printable
 from watcher.errors import ShareGone
 from watcher.hangs import HUNG_SECONDS
+from watcher.printable import printable
 from watcher.record import NOTE, SIDECAR
 from watcher.share import Share
 from watcher.tree import NotThere

@@ -4,10 +4,11 @@ import os
 
 from watcher.candidate import Candidate, Hashed
 from watcher.commands.blocks import Step
-from watcher.commands.findings import amount, printable
+from watcher.commands.findings import amount
 from watcher.inspection import MAX_SIDE
 from watcher.openfile import OpenFile
 from watcher.outcomes import Changed, NotSettled, Outcome, Rejected
+from watcher.printable import printable
 from watcher.record import LONGEST_NAME
 from watcher.rehearsal import Rehearsal
 from watcher.settling import HOLED, TWICE, Moment

@@ -1,8 +1,8 @@
 """The daemon that may run beside a command: what it says, and when it looks at a file again."""
 
-from watcher.commands.findings import printable
 from watcher.conditions import Condition
 from watcher.errors import ConfigurationError
+from watcher.printable import printable
 from watcher.published import Published
 from watcher.share import Share
 from watcher.snapshot import Flight, Snapshot

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from watcher.commands.findings import printable
 from watcher.errors import RecordUnwritable
+from watcher.printable import printable
 from watcher.record import NOTE, SIDECAR, Doubt, claim_beside, doubts, note_of
 from watcher.sidecar import ForeignRecord
 from watcher.tree import open_regular

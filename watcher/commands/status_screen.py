@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.commands.counting import Counted
-from watcher.commands.findings import printable
 from watcher.commands.report import Report, percent
 from watcher.conditions import Condition
+from watcher.printable import printable
 from watcher.snapshot import Flight, Snapshot
 
 FLIGHTS = 12

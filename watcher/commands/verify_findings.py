@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from watcher.commands.findings import printable
+from watcher.printable import printable
 
 Kind = Literal[
     "mismatch",
