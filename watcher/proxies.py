@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 from watcher.errors import ConfigurationError
 from watcher.wire import Proxy
 
+VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""What names a proxy in the environment; the first that is set counts."""
+
 
 def proxies(setting: str, environ: Mapping[str, str]) -> Callable[[str], Proxy | None]:
     """`setting`: "" for none, "environment" for the usual variables, or an address.
@@ -22,7 +25,7 @@ def proxies(setting: str, environ: Mapping[str, str]) -> Callable[[str], Proxy |
         return lambda _host: None
     if setting != "environment":
         return _everywhere_but("", _proxy_at(setting, "[api] proxy"))
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in VARIABLES:
         if environ.get(name):
             exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
             return _everywhere_but(exceptions, _proxy_at(environ[name], name))
@@ -31,7 +34,7 @@ def proxies(setting: str, environ: Mapping[str, str]) -> Callable[[str], Proxy |
 
 def _everywhere_but(exceptions: str, proxy: Proxy) -> Callable[[str], Proxy | None]:
     def proxy_for(host: str) -> Proxy | None:
-        return None if _is_here(host) or _is_among(host, exceptions) else proxy
+        return None if is_here(host) or _is_among(host, exceptions) else proxy
 
     return proxy_for
 
@@ -59,7 +62,8 @@ def _proxy_at(url: str, where: str) -> Proxy:
     return Proxy(host, port, f"Basic {base64.b64encode(login).decode()}")
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether a host is this machine by its very name or address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

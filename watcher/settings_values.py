@@ -1,6 +1,5 @@
 """What single values of the configuration must be like, as types for the settings' models."""
 
-import ipaddress
 import os
 import re
 from typing import Annotated
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from watcher.ignores import Ignores
+from watcher.proxies import is_here
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?")
 """A host and perhaps a port; no user, who would have a password, and nothing that httpx refuses."""
@@ -19,16 +19,9 @@ def _secure_url(url: str) -> str:
     plain = _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
     if not plain or not parts.hostname or parts.scheme not in {"http", "https"} or parts.query:
         raise ValueError("must be an address such as https://api.autoretouch.com")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_here(parts.hostname):
         raise ValueError("must begin with https:// (http:// is for this machine alone)")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _proxy(proxy: str) -> str:

@@ -19,7 +19,7 @@ from watcher.commands.inquiry import Inquiry
 from watcher.errors import ConfigurationError
 from watcher.hangs import HUNG_SECONDS
 from watcher.printable import printable
-from watcher.proxies import proxies
+from watcher.proxies import VARIABLES, proxies
 from watcher.published import Published
 from watcher.settings import PREFIX, Settings, load, sources_of
 from watcher.settling import outlive_lease_breaks
@@ -200,7 +200,7 @@ class _Check:
         proxy = proxies(setting, self._environ)(url.hostname or "")
         if proxy is not None and url.scheme == "https":
             return passed("proxy", f"{printable(proxy.host)}:{proxy.port}, by [api] proxy")
-        there = next((name for name in _VARIABLES if self._environ.get(name)), "")
+        there = next((name for name in VARIABLES if self._environ.get(name)), "")
         if there and not setting:
             return passed("proxy", f'none; {there} counts only with [api] proxy = "environment"')
         return passed("proxy", "none for this address" if setting else "none configured")
@@ -230,6 +230,3 @@ class _Check:
         notify = settings.notify
         for finding in check_host.notify(notify.command, notify.webhook, notify.after_seconds):
             table.add(finding)
-
-
-_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
