@@ -17,13 +17,12 @@ import click
 
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
+from watcher.exit_codes import AMISS, CONFIGURATION, OK
 from watcher.lean import loading_without
 
 if TYPE_CHECKING:
     from watcher.settings import Settings
     from watcher.sign_in import Account
-
-CONFIGURATION = 78
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _of_account(where: Where, command: "Callable[[Account], int]") -> int:
         return command(account)
     except ServiceError as error:
         click.echo(f"autoretouch-watcher: {error}", err=True)
-        return 1
+        return AMISS
 
 
 @cli.command()
@@ -289,12 +288,12 @@ def main() -> None:
         code = CONFIGURATION
     except OSError as error:  # standard output is full or closed
         click.echo(f"autoretouch-watcher: {error.strerror}", err=True)
-        code = 1
+        code = AMISS
     try:
         sys.stdout.flush()
     except OSError:
-        code = code or 1
+        code = code or AMISS
     with suppress(OSError):  # the log: what became of the images is on the share
         sys.stderr.flush()
     # Not `sys.exit`: a worker that a dead file server holds in the kernel would be waited for.
-    os._exit(code or 0)
+    os._exit(code or OK)

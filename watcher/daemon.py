@@ -17,11 +17,12 @@ from structlog.typing import FilteringBoundLogger
 
 from watcher import __version__
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import OK
 from watcher.overview import Overview, in_words
 from watcher.progress import Display
 from watcher.published import PUBLISH_SECONDS, Published
 from watcher.settling import outlive_lease_breaks
-from watcher.shift import OK, Shift
+from watcher.shift import Shift
 from watcher.snapshot import Snapshot
 from watcher.systemd import Systemd
 

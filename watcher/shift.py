@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from watcher.backlog import Backlog
 from watcher.conditions import Condition, Conditions
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import AMISS, LOGIN_NEEDED, OK
 from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.intake import Intake
@@ -30,8 +31,6 @@ from watcher.pool import Pool
 from watcher.scans import ScanLog
 from watcher.tally import Tally
 from watcher.trouble import STUCK_SECONDS
-
-OK, SOME_FAILED, LOGIN_NEEDED = 0, 1, 77
 
 ANEW_SECONDS = 10.0
 """How soon a share's thread that ended is begun anew: what ended it will mostly end it again."""
@@ -264,7 +263,7 @@ class Shift:
             return LOGIN_NEEDED
         hung = any(self.hangs.hung(intake) for intake in self.intakes)
         well = self.tally.counts.all_well and self.scans.all_well and not len(self.backlog)
-        return OK if well and not hung and not self._faulty else SOME_FAILED
+        return OK if well and not hung and not self._faulty else AMISS
 
 
 def _thread(name: str, work: Callable[[], None]) -> threading.Thread:

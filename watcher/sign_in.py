@@ -11,6 +11,7 @@ import click
 
 from watcher.connection import Connection
 from watcher.errors import AccessDenied, ConfigurationError, ServiceError, ServiceTrouble
+from watcher.exit_codes import AMISS, OK
 from watcher.login import (
     Denied,
     DeviceLogin,
@@ -55,10 +56,10 @@ def sign_in(account: Account, *, organization: str) -> int:
         match login.finish(invitation):
             case Denied():
                 click.echo("The sign-in was declined. Nothing has changed.", err=True)
-                return 1
+                return AMISS
             case Expired():
                 click.echo("Nobody signed in before the code ended. Start again.", err=True)
-                return 1
+                return AMISS
             case Granted(stored):
                 return _keep(account, connection, stored, organization)
 
@@ -98,7 +99,7 @@ def _keep(account: Account, connection: Connection, stored: Stored, asked: str) 
         chosen = _chosen(account, connection, stored, asked)
         if chosen is None:
             _forget(account, connection, stored)
-            return 1
+            return AMISS
         _store(account, replace(stored, organization=chosen))
     except BaseException:
         _forget(account, connection, stored)
@@ -106,7 +107,7 @@ def _keep(account: Account, connection: Connection, stored: Stored, asked: str) 
     click.echo(f"Signed in. The token is in {account.store.path}; a running daemon takes it up.")
     if account.organization:
         click.echo(f"Images go to the configured organization, {account.organization}.")
-    return 0
+    return OK
 
 
 def _chosen(account: Account, connection: Connection, stored: Stored, asked: str) -> str | None:
@@ -193,9 +194,9 @@ def sign_out(account: Account, *, only_here: bool) -> int:
         stored = None if only_here else store.read()
         if stored is None and store.version() is None:
             click.echo(f"Nobody is signed in: there is no {store.path}.")
-            return 0
+            return OK
         if stored is not None and not _ended(account, stored):
-            return 1
+            return AMISS
         try:
             store.remove()
         except OSError as error:
@@ -208,7 +209,7 @@ def sign_out(account: Account, *, only_here: bool) -> int:
         click.echo("Signed out: the login is ended at the service and the token removed.")
     if account.given:
         click.echo("A refresh token is given by the environment; a daemon with it goes on.")
-    return 0
+    return OK
 
 
 def _ended(account: Account, stored: Stored) -> bool:

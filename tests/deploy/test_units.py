@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.units import SERVICE, SOURCE, UNITS, VERIFY, of_service, unit
-from watcher.cli import CONFIGURATION, cli
+from watcher.cli import cli
 from watcher.commands.check_shares import SEEN
 from watcher.daemon import SHUTDOWN_SECONDS
+from watcher.exit_codes import CONFIGURATION
 
 EXPOSURE = 13
 """Tenths of what `systemd-analyze security` may find at most."""

@@ -14,9 +14,10 @@ from rich.console import Console
 from watcher.access import connections, shares_of, tokens_of
 from watcher.commands import check_host, check_service
 from watcher.commands.check_shares import ShareCheck
-from watcher.commands.findings import CONFIGURATION, LOGIN, Finding, Table, failed, passed, warned
+from watcher.commands.findings import Finding, Table, failed, passed, warned
 from watcher.commands.inquiry import Inquiry
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import CONFIGURATION, LOGIN_NEEDED, OK
 from watcher.hangs import HUNG_SECONDS
 from watcher.printable import printable
 from watcher.proxies import VARIABLES, proxies
@@ -66,7 +67,7 @@ def run_check(
     elif code == CONFIGURATION:
         table.summary(" The service was left out. The daemon cannot start like this.")
     else:
-        code = 0
+        code = OK
         table.summary(" The service was left out. The daemon can start.")
     return code
 
@@ -143,7 +144,7 @@ class _Check:
 
     def _login(self) -> check_service.Login:
         login, finding = check_service.login(TokenStore(self._state_dir), self._environ)
-        if self._offline and finding.code == LOGIN and finding.level == "FAIL":
+        if self._offline and finding.code == LOGIN_NEEDED and finding.level == "FAIL":
             finding = warned(finding.what, f"{finding.found}; images wait", finding.remedy)
         self._table.add(finding)
         organizations = [share.organization for share in self._shares]

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from watcher.commands.check_records import room
-from watcher.commands.findings import CONFIGURATION, Finding, failed, passed, us, user_name, warned
+from watcher.commands.findings import Finding, failed, passed, us, user_name, warned
 from watcher.commands.survey import Survey
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import CONFIGURATION
 from watcher.printable import printable
 from watcher.published import Published
 from watcher.snapshot import Snapshot

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from watcher.access import given
 from watcher.commands.check_shares import DROP_INS
-from watcher.commands.findings import CONFIGURATION, LOGIN, Finding, failed, passed, warned
+from watcher.commands.findings import Finding, failed, passed, warned
 from watcher.connection import Answer, Connection
 from watcher.errors import (
     AccessDenied,
@@ -29,6 +29,7 @@ from watcher.errors import (
     ServiceError,
     ServiceTrouble,
 )
+from watcher.exit_codes import CONFIGURATION, LOGIN_NEEDED
 from watcher.login import organizations
 from watcher.printable import printable
 from watcher.service import Service, Tokens
@@ -82,7 +83,7 @@ def login(
         )
     if stored is None:
         return Login(), failed(
-            "token", f"none: nobody is signed in ({store.path})", _SIGN_IN, code=LOGIN
+            "token", f"none: nobody is signed in ({store.path})", _SIGN_IN, code=LOGIN_NEEDED
         )
     return (
         Login(store.path, renewable=True, organization=stored.organization),
@@ -242,7 +243,7 @@ def accepted(
         try:
             service.knows(NOBODYS_HASH, organization=asked)
         except LoginNeeded as error:
-            yield failed("accepted", str(error), _SIGN_IN, code=LOGIN)
+            yield failed("accepted", str(error), _SIGN_IN, code=LOGIN_NEEDED)
             return
         except ServiceTrouble as error:
             yield failed("accepted", f"not known: {error}", _way_out(error))

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from watcher.access import connections, given, shares_of, tokens_of
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import OK
 from watcher.printable import printable
 from watcher.settings import PREFIX, Settings, load, sources_of
 from watcher.token_store import TokenStore
@@ -40,7 +41,7 @@ def run_config(config: str | None, *, state_dir: str, environ: Mapping[str, str]
     shares_of(settings)
     connect = connections(settings, environ)
     tokens_of(settings, state_dir=state_dir, environ=environ, connect=connect)
-    return 0
+    return OK
 
 
 class Origins:

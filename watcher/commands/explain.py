@@ -17,6 +17,7 @@ from watcher.commands.locate import NoSuchPlace, Silent, is_there, locate
 from watcher.commands.narration import Narration
 from watcher.commands.neighbour import Neighbour
 from watcher.errors import LoginNeeded, ShareTrouble
+from watcher.exit_codes import AMISS, OK
 from watcher.places import Places
 from watcher.printable import printable
 from watcher.service import Access, Service
@@ -50,7 +51,7 @@ def run_explain(settings: Settings, paths: Sequence[str], *, state_dir: str) -> 
         examination = Examination(files, neighbour)
         for path in paths:
             well = _explain(path, shares, examination, screen) and well
-    return 0 if well else 1
+    return OK if well else AMISS
 
 
 def _explain(path: str, shares: Sequence[Share], examination: Examination, screen: Screen) -> bool:

@@ -16,9 +16,8 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from watcher.exit_codes import AMISS, CONFIGURATION, LOGIN_NEEDED, OK
 from watcher.printable import printable
-
-LOGIN, CONFIGURATION = 77, 78
 
 Level = Literal["PASS", "WARN", "FAIL"]
 
@@ -40,7 +39,7 @@ class Finding:
     what: str
     found: str
     remedy: str = ""
-    code: int = 1
+    code: int = AMISS
 
 
 def passed(what: str, found: str) -> Finding:
@@ -53,7 +52,7 @@ def warned(what: str, found: str, remedy: str) -> Finding:
     return Finding("WARN", what, found, remedy)
 
 
-def failed(what: str, found: str, remedy: str, *, code: int = 1) -> Finding:
+def failed(what: str, found: str, remedy: str, *, code: int = AMISS) -> Finding:
     """It does not work."""
     return Finding("FAIL", what, found, remedy, code)
 
@@ -116,9 +115,9 @@ class Table:
         """78 if the configuration is at fault, 77 if only the login is, 1 if anything else is."""
         if CONFIGURATION in self._codes:
             return CONFIGURATION
-        if self._codes == {LOGIN}:
-            return LOGIN
-        return 1 if self._codes else 0
+        if self._codes == {LOGIN_NEEDED}:
+            return LOGIN_NEEDED
+        return AMISS if self._codes else OK
 
     def summary(self, more: str = "") -> None:
         """The last line: how many of each."""

@@ -10,6 +10,7 @@ from watcher.commands.census import NEWEST, Rejection
 from watcher.commands.counting import Counted
 from watcher.conditions import Condition
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import AMISS, CONFIGURATION, LOGIN_NEEDED, OK
 from watcher.published import Published
 from watcher.snapshot import ShareState, Snapshot
 
@@ -74,13 +75,13 @@ class Report:
     def code(self) -> int:
         """The exit code: 78 if nobody may know whether the daemon runs, 77, 1 or 0."""
         if self.daemon.state == "unknown":
-            return 78
+            return CONFIGURATION
         if any(condition.name == "login_needed" for condition in self.conditions):
-            return 77
+            return LOGIN_NEEDED
         snapshot = self.daemon.snapshot
         stuck = snapshot is not None and not snapshot.moving
         ill = self.daemon.state == "not_answering" or stuck or bool(self.conditions)
-        return int(ill or any(map(_is_ill, self.shares)))
+        return AMISS if ill or any(map(_is_ill, self.shares)) else OK
 
 
 def _is_ill(counted: Counted) -> bool:

@@ -22,14 +22,13 @@ from watcher.commands.locate import (
 from watcher.commands.neighbour import Neighbour
 from watcher.commands.record_words import readable_records
 from watcher.errors import FileUnreadable, ShareTrouble
+from watcher.exit_codes import AMISS, OK, USAGE
 from watcher.record import NOTE, note_of, remove_note
 from watcher.scan import Found, Unreadable, scan
 from watcher.settings import Settings
 from watcher.share import Share
 from watcher.sidecar import NAME_MAX
 from watcher.tree import NotThere, split
-
-USAGE = 2
 
 
 def run_retry(settings: Settings, paths: Sequence[str], *, state_dir: str) -> int:
@@ -45,7 +44,7 @@ def run_retry(settings: Settings, paths: Sequence[str], *, state_dir: str) -> in
         return USAGE
     except Silent as error:
         lines.complain(str(error))
-        return 1
+        return AMISS
     neighbour = Neighbour(state_dir)
     well = True
     for place in places or [Location(share, "") for share in shares]:
@@ -58,7 +57,7 @@ def run_retry(settings: Settings, paths: Sequence[str], *, state_dir: str) -> in
             retried.well = False
         _tell(place, retried, lines, neighbour)
         well = well and retried.well and (retried.removed > 0 or not paths)
-    return 0 if well else 1
+    return OK if well else AMISS
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ from watcher.commands.counting import Count, Counted, count_once
 from watcher.commands.report import as_object, daemon_of, report_of
 from watcher.commands.status_screen import screen
 from watcher.errors import ConfigurationError
+from watcher.exit_codes import OK
 from watcher.overview import in_words
 from watcher.settings import Settings
 from watcher.share import Share
@@ -124,7 +125,7 @@ def _watch(shares: Sequence[Share], state_dir: str, console: Console) -> int:
         with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
             _redraw(shares, state_dir, lambda shown: live.update(shown, refresh=True))
     except KeyboardInterrupt:
-        return 0
+        return OK
 
 
 def _redraw(

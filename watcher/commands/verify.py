@@ -18,10 +18,9 @@ from watcher.commands.verify_findings import Finding, Sums
 from watcher.commands.verify_remote import Remote, remotes
 from watcher.conditions import REMEDIES
 from watcher.errors import AccessDenied, LoginNeeded, ServiceError
+from watcher.exit_codes import AMISS, LOGIN_NEEDED, OK, USAGE
 from watcher.settings import Settings
 from watcher.settling import outlive_lease_breaks
-
-OK, FOUND, USAGE, LOGIN_NEEDED = 0, 1, 2, 77
 
 MOST_WORKERS = 8
 
@@ -44,7 +43,7 @@ def run_verify(
         places = [locate(path, shares) for path in paths]
     except (NoSuchPlace, Silent) as error:
         _complain(str(error))
-        return USAGE if isinstance(error, NoSuchPlace) else FOUND
+        return USAGE if isinstance(error, NoSuchPlace) else AMISS
     stop = threading.Event()
     verification = _Verification(
         places or [Location(share, "") for share in shares],
@@ -95,7 +94,7 @@ class _Verification:
             _complain(error)
         if isinstance(self._error, LoginNeeded):
             return LOGIN_NEEDED
-        return FOUND if self._error or self._sums.findings else OK
+        return AMISS if self._error or self._sums.findings else OK
 
     def _take_in(self, result: Result) -> None:
         sums = self._sums
