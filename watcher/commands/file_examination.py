@@ -9,7 +9,8 @@ from watcher.commands.findings import amount
 from watcher.commands.locate import whole
 from watcher.commands.narration import Narration
 from watcher.commands.neighbour import NOBODY, Neighbour
-from watcher.commands.record_words import claim, readable_records, reasons, standing
+from watcher.commands.reasons import noted
+from watcher.commands.record_words import claim, readable_records, standing
 from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
@@ -72,7 +73,7 @@ class FileExamination:
                     return
                 block.note("note", standing(NOTE, image, name, records))
                 if state == "rejected" and records is not None:
-                    block.more = reasons(name, records)
+                    block.more = noted(name, records)
 
     def _rehearsed(self, candidate: Candidate) -> Outcome:
         """The outcome, once the file was watched for as long as that takes."""

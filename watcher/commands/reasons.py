@@ -5,10 +5,12 @@ the share, so what it says is to be shown with care.
 """
 
 import os
+from collections.abc import Iterator
 
 from watcher.errors import FileUnreadable
 from watcher.inspection import Refusal, Source, inspect
 from watcher.notes import REASONS
+from watcher.printable import printable
 from watcher.record import LONGEST_NAME, NOTE, NOTE_TITLE, State, claim_beside, note_of
 from watcher.sidecar import NAME_MAX, ForeignRecord
 from watcher.tree import NotThere, open_regular, reading
@@ -45,26 +47,35 @@ def why_without_note(
     return REASONS[verdict.code].why.format(found=verdict.found)
 
 
-def _note(name: str, records: int) -> bytes | None:
-    """The beginning of what has the note's name; None if it cannot be read."""
-    try:
-        fd = open_regular(name + NOTE, records)
-        try:
-            with reading:
-                return os.read(fd, _NOTE_BYTES)
-        finally:
-            os.close(fd)
-    except (NotThere, FileUnreadable):
-        return None
-
-
 def why_noted(name: str, records: int) -> str:
     """The reason that our note tells. Nothing of a file that is not ours is shown."""
-    text = _note(name, records)
-    if text is None:
+    try:
+        text = _note(name, records)
+    except (NotThere, FileUnreadable):
         return "Its note cannot be read."
-    if not text.startswith(NOTE_TITLE):
+    if not text.startswith(NOTE_TITLE.decode()):
         return "The file in the place of its note is not ours."
-    paragraphs = text.decode("utf-8", "replace").split("\n\n")
-    why = next((each for each in paragraphs if each.startswith("Why: ")), "")
-    return " ".join(why.removeprefix("Why: ").split())[:_WHY_LETTERS] or "Its note tells no reason."
+    why = next(_paragraphs(text, "Why: "), "")
+    return why.removeprefix("Why: ")[:_WHY_LETTERS] or "Its note tells no reason."
+
+
+def noted(name: str, records: int) -> list[str]:
+    """The paragraphs of our note that say why and what to do, each as one printable line. Raises
+    `NotThere` and `FileUnreadable`."""
+    return [printable(line) for line in _paragraphs(_note(name, records), "Why: ", "What to do: ")]
+
+
+def _note(name: str, records: int) -> str:
+    """The beginning of what has the note's name."""
+    fd = open_regular(name + NOTE, records)
+    try:
+        with reading:
+            return os.read(fd, _NOTE_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(fd)
+
+
+def _paragraphs(text: str, *beginnings: str) -> Iterator[str]:
+    """Those that begin so, each as one line."""
+    lines = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return (line for line in lines if line.startswith(beginnings))

@@ -7,14 +7,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from watcher.errors import RecordUnwritable
-from watcher.printable import printable
 from watcher.record import NOTE, SIDECAR, Doubt, claim_beside, doubts, note_of
 from watcher.sidecar import ForeignRecord
-from watcher.tree import open_regular
 
 KINDS: Mapping[str, str] = MappingProxyType({SIDECAR: "sidecar", NOTE: "note"})
-
-_LONGEST_NOTE = 4096
 
 
 def standing(suffix: str, image: os.stat_result, name: str, records: int | None) -> str:
@@ -69,14 +65,3 @@ def claim(name: str, records: int | None) -> str:
 def whose_note(name: str, records: int) -> str:
     """Who wrote the note of `name`."""
     return "ours" if note_of(name, records) == "ours" else "not ours: it is never touched"
-
-
-def reasons(name: str, records: int) -> list[str]:
-    """The paragraphs of our note that say why and what to do, each as one printable line."""
-    fd = open_regular(name + NOTE, records)
-    try:
-        text = os.read(fd, _LONGEST_NOTE).decode("utf-8", "replace")
-    finally:
-        os.close(fd)
-    lines = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
-    return [printable(line) for line in lines if line.startswith(("Why: ", "What to do: "))]

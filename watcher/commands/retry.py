@@ -1,6 +1,5 @@
 """`retry`: takes our notes away, so that the daemon looks at those images again."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from watcher.commands.locate import (
     whole,
 )
 from watcher.commands.neighbour import Neighbour
+from watcher.commands.reasons import has_room
 from watcher.commands.record_words import readable_records
 from watcher.errors import FileUnreadable, ShareTrouble
 from watcher.exit_codes import AMISS, OK, USAGE
@@ -27,7 +27,6 @@ from watcher.record import NOTE, note_of, remove_note
 from watcher.scan import Found, Unreadable, scan
 from watcher.settings import Settings
 from watcher.share import Share
-from watcher.sidecar import NAME_MAX
 from watcher.tree import NotThere, split
 
 
@@ -106,7 +105,7 @@ def _below(share: Share, folder: str, retried: _Retried, lines: _Lines) -> None:
                 retried.well = False
             case Found(path, state="rejected" | "stale"):
                 retried.removed += _taken(share, path) == "ours"
-            case Found(path, state="none") if not _has_room(path):
+            case Found(path, state="none") if not has_room(split(path)[1]):
                 retried.noteless += 1
 
 
@@ -115,7 +114,7 @@ def _one(share: Share, path: str, retried: _Retried, lines: _Lines) -> None:
     rule = share.ignores.anywhere(path)
     if rule is not None:
         lines.complain(f"{shown} is ignored, not rejected: {rule}")
-    elif not _has_room(path):
+    elif not has_room(split(path)[1]):
         retried.noteless += 1
     else:
         match _taken(share, path):
@@ -127,11 +126,6 @@ def _one(share: Share, path: str, retried: _Retried, lines: _Lines) -> None:
             case "none":
                 lines.complain(f"{shown} is not rejected; `explain` says what it is")
     retried.well = retried.removed > 0
-
-
-def _has_room(path: str) -> bool:
-    """Whether a note can stand beside this image."""
-    return len(os.fsencode(split(path)[1] + NOTE)) <= NAME_MAX
 
 
 def _taken(share: Share, path: str) -> Literal["ours", "foreign", "none"]:
