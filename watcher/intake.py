@@ -15,7 +15,7 @@ from watcher.candidate import Priority
 from watcher.errors import ShareTrouble
 from watcher.folders import Folders
 from watcher.record import NOTE, SIDECAR
-from watcher.scan import Found, ScanSummary, Unreadable, scan, walk
+from watcher.scan import Found, ScanSummary, Unreadable, Visitor, scan, walk
 from watcher.share import Share
 from watcher.watch import Watch
 
@@ -37,9 +37,9 @@ class _Interrupted(Exception):
     """The scan is of no use any more."""
 
 
-class Intake:
-    """Implements `observer.Hints`, called from the observer's thread, and `scan.Visitor`; `run` is
-    its own thread's. The lock guards what events leave for the scan.
+class Intake(Visitor):
+    """Implements `observer.Hints`, called from the observer's thread; `run` is its own
+    thread's. The lock guards what events leave for the scan.
 
     `beat` is when the thread last came past, in steady seconds: a file server that hangs keeps it
     in a call.

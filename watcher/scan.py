@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from watcher.errors import FileUnreadable, ShareTrouble
 from watcher.record import State, state_of
@@ -54,34 +54,20 @@ class ScanSummary:
     """Why not every folder can be watched, if it should be."""
 
 
-class Visitor(Protocol):
-    """Who wants to be in each folder before it is listed."""
+class Visitor:
+    """Who wants to be in each folder before it is listed. This one wants nothing."""
 
     def enter(self, folder: str, fd: int, status: os.stat_result) -> Sequence[str] | None:
         """The scan is in `folder`, open as `fd` during this call. Returns the paths of the folders
         in it if its files need not be looked at; None to have it listed."""
-        ...
 
     def listed(
         self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
     ) -> None:
         """It was listed to the end after `status`: a digest of the names, the folders in it."""
-        ...
 
     def gone(self, folder: str) -> None:
         """It was not there any more."""
-        ...
-
-
-class _Nobody:
-    def enter(self, _folder: str, _fd: int, _status: os.stat_result) -> Sequence[str] | None:
-        return None
-
-    def listed(
-        self, _folder: str, _status: os.stat_result, *, names: int, below: Sequence[str]
-    ) -> None: ...
-
-    def gone(self, _folder: str) -> None: ...
 
 
 def scan(
@@ -92,7 +78,7 @@ def scan(
     Depth first, each folder's names in order. What disappears meanwhile is left out. Raises
     `ShareGone` if the share or its file system fails: then nothing may be concluded.
     """
-    visitor = visitor or _Nobody()
+    visitor = visitor or Visitor()
     folders = [below]
     while folders:
         folder = folders.pop()

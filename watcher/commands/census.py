@@ -25,7 +25,7 @@ from watcher.commands.reasons import has_room, why_noted, why_without_note
 from watcher.errors import FileUnreadable, RecordUnwritable
 from watcher.ignores import IMAGE
 from watcher.record import NOTE, State
-from watcher.scan import Unreadable, scan
+from watcher.scan import Unreadable, Visitor, scan
 from watcher.share import Share
 from watcher.tree import PATH_MAX, NotThere, Translated, look, split
 
@@ -80,8 +80,8 @@ class Stock:
         return self.uploaded + self.rejected + self.waiting + self.ignored
 
 
-class Stocktaking:
-    """Walks one share once. Implements `scan.Visitor`, to see what the scan passes over."""
+class Stocktaking(Visitor):
+    """Walks one share once, and sees what the scan passes over."""
 
     def __init__(self, share: Share) -> None:
         self.stock = Stock()
@@ -224,14 +224,6 @@ class Stocktaking:
                 elif IMAGE.match(entry.name) is not None and _is_file(entry):
                     self.stock.ignored += 1
         return below
-
-    def listed(
-        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
-    ) -> None:
-        """Nothing more is to be done."""
-
-    def gone(self, folder: str) -> None:
-        """Nothing is concluded."""
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:

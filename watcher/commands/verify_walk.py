@@ -10,7 +10,7 @@ from watcher.commands.verify_findings import Finding, Kind
 from watcher.errors import RecordUnwritable
 from watcher.placing import LEFT_OVER
 from watcher.record import NOTE, SIDECAR, claim_beside, note_of
-from watcher.scan import Found, Unreadable, scan
+from watcher.scan import Found, Unreadable, Visitor, scan
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
 from watcher.tree import NotThere, Translated, is_free
@@ -21,9 +21,9 @@ LEFT_SECONDS = 60.0
 Tell = Callable[[Finding], None]
 
 
-class Walk:
-    """One walk through a share, below the folder `below`; implements `scan.Visitor`. It tells of
-    records without an image, and yields the images. Owned by one thread."""
+class Walk(Visitor):
+    """One walk through a share, below the folder `below`. It tells of records without an
+    image, and yields the images. Owned by one thread."""
 
     def __init__(self, share: Share, below: str, tell: Tell) -> None:
         self._share = share
@@ -36,21 +36,11 @@ class Walk:
         if self._share.mirror is not None:
             self._walk_mirror(self._share.mirror)
 
-    # scan.Visitor
-
     def enter(self, folder: str, fd: int, _status: os.stat_result) -> Sequence[str] | None:
         """Looks at the records in this folder, if they are kept beside the images."""
         if self._share.mirror is None:
             self._look_through(folder, records=fd, images=fd)
         return None
-
-    def listed(
-        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
-    ) -> None:
-        """Nothing."""
-
-    def gone(self, folder: str) -> None:
-        """Nothing."""
 
     # Records
 
@@ -110,7 +100,7 @@ class Walk:
         self._tell(Finding(kind, self._share.mirror or self._share.root, path, found))
 
 
-class _Mirror:
+class _Mirror(Visitor):
     """A visitor of the folders in a mirror."""
 
     def __init__(self, look: Callable[[str, int], None]) -> None:
@@ -120,14 +110,6 @@ class _Mirror:
         """Has it looked at."""
         self._look(folder, fd)
         return None
-
-    def listed(
-        self, folder: str, status: os.stat_result, *, names: int, below: Sequence[str]
-    ) -> None:
-        """Nothing."""
-
-    def gone(self, folder: str) -> None:
-        """Nothing."""
 
 
 def _is_old(entry: os.DirEntry[str]) -> bool:
