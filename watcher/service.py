@@ -57,16 +57,8 @@ class Tokens(Protocol):
 class Service:
     """Owned by one worker, like its connection."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        url: str,
-        tokens: Tokens,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, connection: Connection, *, url: str, tokens: Tokens) -> None:
         self._connection = connection
-        self._wall = wall
         self._upload_url = url.rstrip("/") + "/upload"
         self._tokens = tokens
 
@@ -152,7 +144,7 @@ class Service:
     def _trouble(self, answer: Answer) -> ServiceTrouble:
         return ServiceTrouble(
             f"it answered {answer.status}: {message_in(answer)}",
-            retry_after=retry_after(answer.headers.get("retry-after"), now=self._wall()),
+            retry_after=retry_after(answer.headers.get("retry-after"), now=time.time()),
         )
 
 

@@ -1,7 +1,6 @@
 """What the daemon makes of one file that no rule ignores: its record, then a rehearsed journey."""
 
 import time
-from collections.abc import Callable
 
 from watcher.candidate import Candidate, Priority
 from watcher.commands.blocks import Block
@@ -26,7 +25,7 @@ WATCHED_SECONDS = 15.0
 
 
 class FileExamination:
-    """Owned by one thread. `pause` waits so many seconds."""
+    """Owned by one thread."""
 
     def __init__(
         self,
@@ -34,12 +33,10 @@ class FileExamination:
         neighbour: Neighbour,
         *,
         incomplete_after_seconds: float,
-        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._narration = narration
         self._neighbour = neighbour
         self._incomplete_after_seconds = incomplete_after_seconds
-        self._pause = pause
 
     def examine(self, block: Block, share: Share, path: str) -> Block:
         """Adds the steps and the verdict. Raises `FileUnreadable` and `ShareGone`."""
@@ -83,7 +80,7 @@ class FileExamination:
             match outcome:
                 case NotSettled("quiet_time", seconds) if watched + seconds <= WATCHED_SECONDS:
                     watched += seconds
-                    self._pause(seconds)
+                    time.sleep(seconds)
                 case _:
                     return outcome
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Literal
 
@@ -57,9 +58,9 @@ def failed(what: str, found: str, remedy: str, *, code: int = AMISS) -> Finding:
     return Finding("FAIL", what, found, remedy, code)
 
 
-def named(paths: Iterable[str], count: int, *, most: int = 3) -> str:
-    """The first few of `count` paths; "." is the share itself."""
-    shown = [printable(path) or "." for path, _ in zip(paths, range(most), strict=False)]
+def named(paths: Iterable[str], count: int) -> str:
+    """The first three of `count` paths; "." is the share itself."""
+    shown = [printable(path) or "." for path in islice(paths, 3)]
     return ", ".join(shown) + (", ..." if count > len(shown) else "")
 
 

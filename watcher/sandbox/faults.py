@@ -217,13 +217,13 @@ class Gzipped:
 class EndlessInterim:
     """Interim answers (1xx) for ever, `interval` seconds apart; nothing is stored."""
 
-    status: int = HTTPStatus.PROCESSING
     interval: float = 0.01
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.body.drain()
+        status = HTTPStatus.PROCESSING
         while True:
-            exchange.send_raw(f"{status_line(self.status)}\r\n\r\n".encode(), status=self.status)
+            exchange.send_raw(f"{status_line(status)}\r\n\r\n".encode(), status=status)
             exchange.wait(self.interval)
 
 

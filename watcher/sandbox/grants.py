@@ -9,6 +9,7 @@ from typing import Literal
 CLIENT_ID = "V8EkfbxtBi93cAySTVWAecEum4d6pt4J"
 SCOPE = "offline_access"
 AUDIENCE = "https://api.autoretouch.com"
+DEVICE_CODE_SECONDS = 900
 
 _USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 _SLOW_DOWN_SECONDS = 5  # RFC 8628, section 3.5
@@ -23,10 +24,8 @@ class OAuthRules:
     RFC 6749 and RFC 8628 say, or what Auth0 does (403 and, for `slow_down`, 429).
     """
 
-    client_id: str = CLIENT_ID
     access_token_seconds: int = 24 * 60 * 60
     rotate_refresh_tokens: bool = False
-    device_code_seconds: int = 900
     poll_interval_seconds: int = 5
     error_status: Literal["rfc", "auth0"] = "rfc"
 
@@ -95,7 +94,7 @@ class Grants:
         with self._lock:
             self._devices[code.device_code] = _Device(
                 user_code=code.user_code,
-                expires_at=self._clock() + self.rules.device_code_seconds,
+                expires_at=self._clock() + DEVICE_CODE_SECONDS,
                 interval=self.rules.poll_interval_seconds,
             )
         return code

@@ -8,7 +8,16 @@ from urllib.parse import quote
 
 from watcher.sandbox.answers import Answer, Refused, as_json, text
 from watcher.sandbox.exchange import Exchange, pairs
-from watcher.sandbox.grants import AUDIENCE, SCOPE, Grants, OAuthRefused, OAuthRules, TokenPair
+from watcher.sandbox.grants import (
+    AUDIENCE,
+    CLIENT_ID,
+    DEVICE_CODE_SECONDS,
+    SCOPE,
+    Grants,
+    OAuthRefused,
+    OAuthRules,
+    TokenPair,
+)
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -47,7 +56,7 @@ class OAuth:
                 "user_code": started.user_code,
                 "verification_uri": page,
                 "verification_uri_complete": f"{page}?user_code={quote(started.user_code)}",
-                "expires_in": self._grants.rules.device_code_seconds,
+                "expires_in": DEVICE_CODE_SECONDS,
                 "interval": self._grants.rules.poll_interval_seconds,
             },
             headers=_NO_STORE,
@@ -99,7 +108,7 @@ class OAuth:
         missing = [name for name in required if not form.get(name)]
         if missing:
             raise OAuthRefused("invalid_request", f"missing: {', '.join(missing)}")
-        if form["client_id"] != self._grants.rules.client_id:
+        if form["client_id"] != CLIENT_ID:
             raise OAuthRefused("invalid_client", "Unknown client")
 
     def _redeem(self, form: Mapping[str, str]) -> TokenPair:
