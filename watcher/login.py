@@ -12,9 +12,9 @@ from urllib.parse import urlencode, urlsplit
 
 from watcher.connection import Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
-from watcher.service import message_in
+from watcher.service import message_in, object_in
 from watcher.token_store import Stored
-from watcher.tokens import FORM, granted, object_in
+from watcher.tokens import FORM, granted
 
 SCOPE = "offline_access"
 AUDIENCE = "https://api.autoretouch.com"

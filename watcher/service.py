@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from watcher.connection import NOTHING, Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
@@ -168,15 +168,20 @@ def hash_in(body: bytes) -> str | None:
 def message_in(answer: Answer) -> str:
     """The service's own words from an error's JSON body, as one printable line of at most 200
     characters; else just the status."""
-    try:
-        said = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        said = None
-    message = said.get("message") if isinstance(said, dict) else None
+    message = object_in(answer).get("message")
     if not isinstance(message, str) or not message.strip():
         return f"status {answer.status}"
     line = " ".join(message.split())[:200]
     return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def object_in(answer: Answer) -> Mapping[str, Any]:
+    """The JSON object that an answer holds, empty if it holds none."""
+    try:
+        said = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 MAX_RETRY_AFTER = 3600.0

@@ -6,17 +6,16 @@ disk before anything else happens.
 """
 
 import hashlib
-import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from watcher.connection import Answer, Connection
 from watcher.errors import ConfigurationError, LoginNeeded, ServiceError, ServiceTrouble
-from watcher.service import Access, message_in
+from watcher.service import Access, message_in, object_in
 from watcher.token_store import Stored, TokenStore, Version, fits_a_header
 
 EARLY_SECONDS = 300
@@ -250,15 +249,6 @@ def granted(answer: Answer, *, now: float, before: Stored) -> Stored:
         access_token=token,
         expires_at=now + lasts - min(EARLY_SECONDS, lasts / 2),
     )
-
-
-def object_in(answer: Answer) -> Mapping[str, Any]:
-    """The JSON object that an answer holds, empty if it holds none."""
-    try:
-        said = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _ended() -> LoginNeeded:
