@@ -18,6 +18,7 @@ from tests.core.factories import (
     PROPERTY,
     Clock,
     a_share,
+    drop,
     left_open,
     mounted,
     open_descriptors,
@@ -45,12 +46,6 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "share"
     folder.mkdir()
     return folder
-
-
-def drop(path: Path, content: bytes = b"image") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 def upload(path: Path, beside: Path | None = None) -> None:

@@ -32,17 +32,6 @@ SHARE = "/share"
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can make files of another user")
 
 
-@pytest.fixture
-def service() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def installed(tmp_path: Path, service: Sandbox) -> Installation:
-    return Installation(tmp_path, service)
-
-
 def nothing() -> None:
     """Beats for nobody."""
 

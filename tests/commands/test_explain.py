@@ -21,7 +21,6 @@ from watcher.commands import locate
 from watcher.commands.neighbour import Neighbour
 from watcher.conditions import Condition
 from watcher.published import Published
-from watcher.sandbox import Sandbox
 from watcher.share import Share
 from watcher.snapshot import Flight, ShareState, Snapshot
 from watcher.tally import Counts
@@ -29,22 +28,6 @@ from watcher.tally import Counts
 HOSTILE = os.fsdecode(b"[red]\xff\x1b[31m\n.jpg")
 LONG = "n" * 245 + ".jpg"
 HASH = "0" * 64
-
-
-@pytest.fixture
-def service() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def installed(tmp_path: Path, service: Sandbox) -> Installation:
-    return Installation(tmp_path, service)
-
-
-@pytest.fixture
-def commands(installed: Installation, capsys: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(installed, capsys)
 
 
 def blocks(out: str) -> list[dict[str, str]]:

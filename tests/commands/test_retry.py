@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,9 @@ from tests.end_to_end.pictures import picture, raw
 from tests.end_to_end.running import Installation
 from watcher import settings
 from watcher.commands import locate
-from watcher.sandbox import Sandbox
 
 NOTE = ".rejected.txt"
 HOSTILE = os.fsdecode(b"[red]\xff\n.tif")
-
-
-@pytest.fixture
-def installed(tmp_path: Path) -> Iterator[Installation]:
-    with Sandbox() as service:
-        yield Installation(tmp_path, service)
-
-
-@pytest.fixture
-def commands(installed: Installation, capsys: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(installed, capsys)
 
 
 def rejected(installed: Installation, *names: str) -> list[Path]:

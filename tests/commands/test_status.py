@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.commands.test_census import GIF, drop, reject, upload
+from tests.commands.test_census import GIF, reject, upload
+from tests.core.factories import drop
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import PATIENCE, Installation
 from watcher.commands import status
@@ -28,7 +29,6 @@ from watcher.commands.status import run_status
 from watcher.commands.status_screen import screen
 from watcher.conditions import Condition
 from watcher.published import Published
-from watcher.sandbox import Sandbox
 from watcher.settings import Settings, ShareSettings
 from watcher.share import Share
 from watcher.snapshot import Flight, ShareState, Snapshot
@@ -36,17 +36,6 @@ from watcher.tally import Counts, LastUpload
 
 HOSTILE = "[red]x[/red]\n\x1b[31m\udcff.jpg"
 SHOWN = r"[red]x[/red]\n\x1b[31m\udcff.jpg"
-
-
-@pytest.fixture
-def service() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def installed(tmp_path: Path, service: Sandbox) -> Installation:
-    return Installation(tmp_path, service)
 
 
 def a_snapshot(root: str, **values: Any) -> Snapshot:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +28,6 @@ from watcher.settings import load
 HOSTILE = os.fsdecode(b"[red]\xff\x1b[31m\n.jpg")
 WRONG = "0" * 64
 NOTE = ".rejected.txt"
-
-
-@pytest.fixture
-def service() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def installed(tmp_path: Path, service: Sandbox) -> Installation:
-    return Installation(tmp_path, service)
-
-
-@pytest.fixture
-def commands(installed: Installation, capsys: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(installed, capsys)
 
 
 def objects(out: str) -> tuple[dict[str, list[dict[str, str]]], dict[str, Any]]:

@@ -111,6 +111,13 @@ def a_connection(
     return Connection(transport, timeout_seconds=timeout_seconds, user_agent="tests/1", **options)
 
 
+def drop(path: Path, content: bytes = b"image") -> Path:
+    """Writes a file, in folders that are made for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
 def a_share(root: Path, **options: Any) -> Share:
     root.mkdir(exist_ok=True)
     return Share(root=str(root), **options)

@@ -16,6 +16,7 @@ from tests.core.factories import (
     NAMES,
     PROPERTY,
     a_share,
+    drop,
     left_open,
     made_read_only,
     open_descriptors,
@@ -36,12 +37,6 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "share"
     folder.mkdir()
     return folder
-
-
-def drop(path: Path, content: bytes = b"image") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 def found(share: Share, below: str = "") -> list[str]:

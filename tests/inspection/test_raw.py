@@ -1,30 +1,11 @@
 import io
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.inspection.tiff_writing import Tags, Writer, grey_page
-from watcher.inspection.source import EndMissing, Source
-from watcher.inspection.tiff import read_tiff
+from tests.inspection.tiff_writing import Tags, Writer, grey_page, read
+from watcher.inspection.source import EndMissing
 from watcher.inspection.verdicts import Refusal
-
-Read = Callable[[bytes], tuple[int, int] | Refusal]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Iterator[Read]:
-    fd = os.open(tmp_path / "image.tif", os.O_RDWR | os.O_CREAT)
-
-    def run(data: bytes) -> tuple[int, int] | Refusal:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, data, 0)
-        return read_tiff(Source(fd, len(data)))
-
-    yield run
-    os.close(fd)
 
 
 def named(make: str) -> Tags:
@@ -81,7 +62,7 @@ FAMILIES: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_raw_files_are_refused_by_name(read: Read, family: str) -> None:
+def test_raw_files_are_refused_by_name(family: str) -> None:
     name, data = FAMILIES[family]
     found = read(data)
     assert isinstance(found, Refusal)
@@ -90,7 +71,7 @@ def test_raw_files_are_refused_by_name(read: Read, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_raw_file_that_still_arrives_is_never_taken(read: Read, family: str) -> None:
+def test_a_raw_file_that_still_arrives_is_never_taken(family: str) -> None:
     _, data = FAMILIES[family]
     for end in range(8, len(data)):
         try:
@@ -99,19 +80,19 @@ def test_a_raw_file_that_still_arrives_is_never_taken(read: Read, family: str) -
             continue
 
 
-def test_the_signs_count_in_any_directory_of_the_chain(read: Read) -> None:
+def test_the_signs_count_in_any_directory_of_the_chain() -> None:
     writer = Writer()
     assert read(writer.chain(grey_page(writer), grey_page(writer) | CFA)) == Refusal(
         "raw", "a camera's RAW file"
     )
 
 
-def test_a_raw_file_is_told_although_its_pixels_are_missing(read: Read) -> None:
+def test_a_raw_file_is_told_although_its_pixels_are_missing() -> None:
     found = read(raw(named("SONY"), CFA | {273: (4, [1 << 30])}))
     assert found == Refusal("raw", "a Sony RAW file (ARW)")
 
 
-def test_a_raw_file_is_told_although_its_first_directory_holds_no_picture(read: Read) -> None:
+def test_a_raw_file_is_told_although_its_first_directory_holds_no_picture() -> None:
     writer = Writer()
     below = writer.directory(grey_page(writer) | CFA)
     found = read(writer.chain({**named("SONY"), 330: (4, [below])}))
@@ -123,12 +104,10 @@ def test_a_raw_file_is_told_although_its_first_directory_holds_no_picture(read: 
     ["NIKON CORPORATION", "Canon", "SONY", "Phase One", "Hasselblad", "EPSON", "LEICA", "SAMSUNG"],
 )
 class TestWhatIsNoRaw:
-    def test_a_developed_picture_with_previews_below(self, read: Read, make: str) -> None:
+    def test_a_developed_picture_with_previews_below(self, make: str) -> None:
         assert read(raw(FULL | named(make), THUMBNAIL)) == (8, 6)
 
-    def test_a_picture_with_exif_and_profile_as_editors_save_it(
-        self, read: Read, make: str
-    ) -> None:
+    def test_a_picture_with_exif_and_profile_as_editors_save_it(self, make: str) -> None:
         exif = Image.Exif()
         exif[271] = make
         exif[305] = "Capture NX-D 1.6.5 W"
@@ -139,5 +118,5 @@ class TestWhatIsNoRaw:
 
 
 @pytest.mark.parametrize("pixels", [b"IIIIIIII", b"CRCRCRCR", b"MMMMMMMM", b"CR\x02\x01CR\x02\x01"])
-def test_pixels_that_look_like_a_mark_are_none(read: Read, pixels: bytes) -> None:
+def test_pixels_that_look_like_a_mark_are_none(pixels: bytes) -> None:
     assert read(raw({}, mark=pixels)) == (8, 6)

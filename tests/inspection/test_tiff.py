@@ -2,40 +2,21 @@ import contextlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import watcher.inspection
-from tests.inspection.tiff_writing import Tags, Writer, grey_page
+from tests.inspection.tiff_writing import Tags, Writer, grey_page, read
 from watcher.inspection import Incomplete, Verdict, inspect, tiff
 from watcher.inspection.source import Damaged, EndMissing, Source
 from watcher.inspection.tiff import read_tiff
 from watcher.inspection.verdicts import Refusal
 
-PROPERTY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-Read = Callable[[bytes], tuple[int, int] | Refusal]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Iterator[Read]:
-    """Reads bytes as a TIFF, from a real open file."""
-    fd = os.open(tmp_path / "image.tif", os.O_RDWR | os.O_CREAT)
-
-    def run(data: bytes) -> tuple[int, int] | Refusal:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, data, 0)
-        return read_tiff(Source(fd, len(data)))
-
-    yield run
-    os.close(fd)
+PROPERTY = settings(max_examples=150, deadline=None)
 
 
 def saved(image: Image.Image, **options: object) -> bytes:
@@ -128,14 +109,14 @@ ALL = WHOLE | OWN
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_whole_image_has_the_size_that_pillow_finds(read: Read, name: str) -> None:
+def test_a_whole_image_has_the_size_that_pillow_finds(name: str) -> None:
     with Image.open(io.BytesIO(ALL[name])) as image:
         image.load()
         assert read(ALL[name]) == image.size
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_cut_image_is_never_whole(read: Read, name: str) -> None:
+def test_a_cut_image_is_never_whole(name: str) -> None:
     data = ALL[name]
     last = len(data) - (17 if "pages" in name and name in WHOLE else 1)  # Pillow pads the last page
     for end in {*range(8, last, max(1, last // 60)), last}:
@@ -144,14 +125,14 @@ def test_a_cut_image_is_never_whole(read: Read, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_follows_the_end_changes_nothing(read: Read, name: str) -> None:
+def test_what_follows_the_end_changes_nothing(name: str) -> None:
     for tail in (b"\0", b"II*\0" * 100, os.urandom(5000)):
         assert read(ALL[name] + tail) == read(ALL[name])
 
 
 @PROPERTY
 @given(data=st.data())
-def test_flipped_bytes_raise_nothing_else(read: Read, data: st.DataObject) -> None:
+def test_flipped_bytes_raise_nothing_else(data: st.DataObject) -> None:
     image = bytearray(ALL[data.draw(st.sampled_from(sorted(ALL)))])
     for _ in range(data.draw(st.integers(1, 6))):
         near_the_structure = st.one_of(
@@ -168,20 +149,20 @@ def test_flipped_bytes_raise_nothing_else(read: Read, data: st.DataObject) -> No
     head=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"]),
     body=st.binary(max_size=600),
 )
-def test_rubbish_raises_nothing_else(read: Read, head: bytes, body: bytes) -> None:
+def test_rubbish_raises_nothing_else(head: bytes, body: bytes) -> None:
     with contextlib.suppress(EndMissing, Damaged):
         read(head + body)
 
 
 @pytest.mark.parametrize("side", [10_000, 10_001])
-def test_large_sides_are_told(read: Read, side: int) -> None:
+def test_large_sides_are_told(side: int) -> None:
     image = Image.new("1", (side, side))
     assert read(saved(image, compression="group4")) == (side, side)
 
 
 @pytest.mark.parametrize("compression", [1, 5])
 @pytest.mark.parametrize("last", [39_998, 19_999])
-def test_more_strips_than_are_held_at_a_time(read: Read, compression: int, last: int) -> None:
+def test_more_strips_than_are_held_at_a_time(compression: int, last: int) -> None:
     """Two planes of 20,000 strips of two rows, the last of each of one; one strip lies last."""
     offsets = [400_000] * 40_000
     offsets[last] = 500_000
@@ -203,14 +184,14 @@ def test_more_strips_than_are_held_at_a_time(read: Read, compression: int, last:
         read(whole[:-1])
 
 
-def test_a_big_endian_big_tiff_is_read_though_pillow_cannot(read: Read) -> None:
+def test_a_big_endian_big_tiff_is_read_though_pillow_cannot() -> None:
     data = tiled(big=True, order=">")
     assert read(data) == (40, 20)
     with pytest.raises(EndMissing):
         read(data[:-1])
 
 
-def test_width_and_height_are_those_in_the_file_whatever_its_orientation(read: Read) -> None:
+def test_width_and_height_are_those_in_the_file_whatever_its_orientation() -> None:
     assert read(saved(noise("L", (20, 10)), tiffinfo={274: 6})) == (20, 10)
 
 
@@ -220,59 +201,59 @@ def written_first(page: Tags, *, pixels_end: int) -> bytes:
 
 
 class TestOddButReadable:
-    def test_a_chain_that_leads_back_ends_there(self, read: Read) -> None:
+    def test_a_chain_that_leads_back_ends_there(self) -> None:
         writer = Writer()
         data = bytearray(writer.chain(grey_page(writer), grey_page(writer, 9)))
         data[-4:] = data[4:8]
         assert read(bytes(data)) == (8, 6)
 
     @pytest.mark.parametrize("missing", [258, 262, 277, 278, 279])
-    def test_a_value_with_a_default_may_be_missing(self, read: Read, missing: int) -> None:
+    def test_a_value_with_a_default_may_be_missing(self, missing: int) -> None:
         writer = Writer()
         page = grey_page(writer)
         del page[missing]
         assert read(writer.chain(page)) == (8, 6)
 
-    def test_a_wrong_size_of_an_uncompressed_strip_is_passed_over(self, read: Read) -> None:
+    def test_a_wrong_size_of_an_uncompressed_strip_is_passed_over(self) -> None:
         writer = Writer()
         assert read(writer.chain(grey_page(writer, t279=(4, [99_999])))) == (8, 6)
 
-    def test_a_packed_only_strip_of_unknown_size_is_taken_as_it_is(self, read: Read) -> None:
+    def test_a_packed_only_strip_of_unknown_size_is_taken_as_it_is(self) -> None:
         writer = Writer()
         assert read(writer.chain(grey_page(writer, t259=(3, [5]), t279=(4, [0])))) == (8, 6)
 
-    def test_the_last_strip_is_as_long_as_its_rows(self, read: Read) -> None:
+    def test_the_last_strip_is_as_long_as_its_rows(self) -> None:
         page = grey_page(Writer(), 8, 10, t278=(4, [4]), t273=(4, [200, 232, 264]))
         assert read(written_first(page, pixels_end=264 + 16)) == (8, 10)
         with pytest.raises(EndMissing):
             read(written_first(page, pixels_end=264 + 15))
 
-    def test_subsampled_colour_needs_half(self, read: Read) -> None:
+    def test_subsampled_colour_needs_half(self) -> None:
         page = grey_page(Writer(), t258=(3, [8]), t262=(3, [6]), t277=(3, [3]), t273=(4, [200]))
         assert read(written_first(page, pixels_end=200 + 8 * 6 * 3 // 2)) == (8, 6)
         with pytest.raises(EndMissing):
             read(written_first(page, pixels_end=200 + 8 * 6 * 3 // 2 - 1))
 
-    def test_a_subsampling_by_nothing_is_passed_over(self, read: Read) -> None:
+    def test_a_subsampling_by_nothing_is_passed_over(self) -> None:
         writer = Writer()
         page = grey_page(writer, 4, 2, t262=(3, [6]), t277=(3, [3]), t530=(3, [0, 0]))
         assert read(writer.chain(page) + bytes(100)) == (4, 2)
 
-    def test_an_unknown_type_of_value_is_passed_over(self, read: Read) -> None:
+    def test_an_unknown_type_of_value_is_passed_over(self) -> None:
         writer = Writer()
         assert read(writer.chain(grey_page(writer, t65001=(99, [1, 2, 3])))) == (8, 6)
 
-    def test_a_later_page_may_be_no_page(self, read: Read) -> None:
+    def test_a_later_page_may_be_no_page(self) -> None:
         writer = Writer()
         assert read(writer.chain(grey_page(writer), {270: (2, b"abc\0")})) == (8, 6)
 
-    def test_what_follows_may_be_no_directory(self, read: Read) -> None:
+    def test_what_follows_may_be_no_directory(self) -> None:
         writer = Writer()
         none = writer.block(b"\xff" * 10)
         writer.data[4:8] = struct.pack("<I", writer.directory(grey_page(writer), following=none))
         assert read(bytes(writer.data)) == (8, 6)
 
-    def test_an_old_jpeg_needs_no_strips(self, read: Read) -> None:
+    def test_an_old_jpeg_needs_no_strips(self) -> None:
         writer = Writer()
         page = grey_page(writer, t259=(3, [6]), t514=(4, [40]))
         page[513] = page.pop(273)
@@ -295,36 +276,34 @@ class TestDamaged:
             ({278: (4, [3]), 273: (4, [8, 9]), 279: (4, [5]), 259: (3, [5])}, "how long"),
         ],
     )
-    def test_a_first_page_that_none_can_show(self, read: Read, change: Tags, text: str) -> None:
+    def test_a_first_page_that_none_can_show(self, change: Tags, text: str) -> None:
         writer = Writer()
         with pytest.raises(Damaged, match=text):
             read(writer.chain(grey_page(writer) | dict(change)))
 
-    def test_a_directory_that_is_none(self, read: Read) -> None:
+    def test_a_directory_that_is_none(self) -> None:
         for count in (0, 5000):
             with pytest.raises(Damaged, match="is none"):
                 read(b"II*\0\x08\0\0\0" + struct.pack("<H", count) + bytes(70_000))
 
-    def test_a_big_header_with_small_offsets(self, read: Read) -> None:
+    def test_a_big_header_with_small_offsets(self) -> None:
         with pytest.raises(Damaged, match="header"):
             read(b"II+\0\x04\0\0\0" + bytes(100))
 
     @pytest.mark.parametrize("limit", ["MAX_ENTRIES_IN_ALL", "MAX_PARTS"])
-    def test_more_than_can_be_looked_at(
-        self, read: Read, monkeypatch: pytest.MonkeyPatch, limit: str
-    ) -> None:
+    def test_more_than_can_be_looked_at(self, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
         monkeypatch.setattr(tiff, limit, 0)
         with pytest.raises(Damaged, match="more pages or parts"):
             read(ALL["mode L"])
 
 
 class TestNotWrittenYet:
-    def test_no_directory(self, read: Read) -> None:
+    def test_no_directory(self) -> None:
         with pytest.raises(EndMissing, match="directory has not been written"):
             read(b"II*\0" + bytes(100))
 
     @pytest.mark.parametrize("change", [{273: (4, [8, 0])}, {279: (4, [9, 0])}])
-    def test_no_strip(self, read: Read, change: Tags) -> None:
+    def test_no_strip(self, change: Tags) -> None:
         writer = Writer()
         page = grey_page(writer, t259=(3, [5]), t278=(4, [3]), t273=(4, [8, 9]), t279=(4, [5, 5]))
         with pytest.raises(EndMissing, match="strips or tiles have not been written"):
@@ -352,13 +331,13 @@ def test_inspection_gives_the_verdicts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tag", [330, 34665, 34853])
-def test_directories_below_a_page_must_be_there(read: Read, tag: int) -> None:
+def test_directories_below_a_page_must_be_there(tag: int) -> None:
     writer = Writer()
     with pytest.raises(EndMissing):
         read(writer.chain(grey_page(writer) | {tag: (4, [5000])}))
 
 
-def test_a_thumbnail_without_a_size_must_be_there_too(read: Read) -> None:
+def test_a_thumbnail_without_a_size_must_be_there_too() -> None:
     writer = Writer()
     thumbnail: Tags = {259: (3, [6]), 513: (4, [1000]), 514: (4, [200])}
     data = writer.chain(grey_page(writer), thumbnail)
@@ -367,7 +346,7 @@ def test_a_thumbnail_without_a_size_must_be_there_too(read: Read) -> None:
         read(data.ljust(1199, b"\0"))
 
 
-def test_strips_that_a_flat_picture_does_not_need_must_be_there_too(read: Read) -> None:
+def test_strips_that_a_flat_picture_does_not_need_must_be_there_too() -> None:
     page = grey_page(Writer(), t273=(4, [200, 300]))
     assert read(written_first(page, pixels_end=348)) == (8, 6)
     with pytest.raises(EndMissing):
@@ -377,12 +356,12 @@ def test_strips_that_a_flat_picture_does_not_need_must_be_there_too(read: Read) 
 class TestBounds:
     """What a hostile file may cost; each of them would keep a careless reader for minutes."""
 
-    def test_a_chain_of_200_000_directories(self, read: Read) -> None:
+    def test_a_chain_of_200_000_directories(self) -> None:
         links = [struct.pack("<HHHIII", 1, 256, 4, 1, 1, 26 + 18 * n) for n in range(200_000)]
         with pytest.raises(Damaged, match="more pages"):
             read(b"II*\0\x08\0\0\0" + b"".join(links))
 
-    def test_a_directory_that_leads_to_too_many_others(self, read: Read) -> None:
+    def test_a_directory_that_leads_to_too_many_others(self) -> None:
         writer = Writer()
         many = writer.block(struct.pack("<70000I", *range(9, 70_009)))
         entry = struct.pack("<HHII", 330, 4, 70_000, many)
@@ -390,7 +369,7 @@ class TestBounds:
         with pytest.raises(Damaged, match="more pages"):
             read(bytes(writer.data))
 
-    def test_directories_that_each_lead_to_all_others(self, read: Read) -> None:
+    def test_directories_that_each_lead_to_all_others(self) -> None:
         writer = Writer()
         size, many = 18, 20_000
         start = len(writer.data) + 4 * many
@@ -400,7 +379,7 @@ class TestBounds:
         with pytest.raises(Damaged, match="more pages"):
             read(bytes(writer.data) + one * many)
 
-    def test_a_large_exif_table_below_each_of_many_directories(self, read: Read) -> None:
+    def test_a_large_exif_table_below_each_of_many_directories(self) -> None:
         writer = Writer()
         table = writer.block(struct.pack("<H", 4096) + 4096 * struct.pack("<HHII", 270, 2, 5, 8))
         one = struct.pack("<HHHIII", 1, 34665, 4, 1, table, 0)

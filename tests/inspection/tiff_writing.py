@@ -1,4 +1,5 @@
-"""A small TIFF writer for what Pillow does not write: odd, hostile and RAW-like structures."""
+"""A small TIFF writer for what Pillow does not write: odd, hostile and RAW-like structures;
+and what our reader says of them."""
 
 import io
 import struct
@@ -7,11 +8,22 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from tests.inspection.samples import opened
+from watcher.inspection.source import Source
+from watcher.inspection.tiff import read_tiff
+from watcher.inspection.verdicts import Refusal
+
 CODES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "Q", 7: "s", 11: "f", 13: "I", 16: "Q", 18: "Q"}
 Value = tuple[int, Sequence[int] | bytes]
 """A type, and numbers or the bytes of a text."""
 
 Tags = dict[int, Value]
+
+
+def read(data: bytes) -> tuple[int, int] | Refusal:
+    """Reads bytes as a TIFF, from a real open file."""
+    with opened(data) as fd:
+        return read_tiff(Source(fd, len(data)))
 
 
 class Writer:
