@@ -31,9 +31,10 @@ moments ago, and the service confirmed it."""
 
 
 class Claims:
-    """Who is asking for and sending which content. Thread-safe; its lock guards all it has.
+    """Who is asking for and sending which content. Thread-safe; its lock guards all it has
+    but `images`, the small ones that came last by their hash, which guard themselves.
 
-    `clock` gives steady seconds; `images` are the small ones that came last, by their hash.
+    `clock` gives steady seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -59,22 +59,19 @@ class FileBody:
         if self._size <= min(READ, self._pace.piece):
             self._pace.keep(self._size)
             whole = b"".join((self._head, self._whole(), self._tail))
-            self._check()
+            _go_on_if(self._file.unchanged)
             yield whole
             self.on_sent(self._size)
             return
-        self._check()
+        _go_on_if(self._file.unchanged)
         yield self._head
         for offset in range(0, self._size, self._pace.piece):
             length = min(self._pace.piece, self._size - offset)
             self._pace.keep(length)
             yield FilePart(self._file.fd, offset, length, self._read, self._sent_to)
-        self._check()
+        # Not for other rights, or another name: what took long to send would be sent in vain.
+        _go_on_if(self._file.not_rewritten)
         yield self._tail
-
-    def _check(self) -> None:
-        if not self._file.unchanged:
-            raise FileChanged
 
     def _sent_to(self, offset: int) -> None:
         self.on_sent(offset)
@@ -91,6 +88,11 @@ class FileBody:
         if not data:
             raise FileChanged
         return data
+
+
+def _go_on_if(unchanged: bool) -> None:  # noqa: FBT001 - the name says what it is
+    if not unchanged:
+        raise FileChanged
 
 
 def safe_name(name: str) -> str:

@@ -202,10 +202,10 @@ CHANGES: Mapping[str, Callable[[int], object]] = {
 
 def change(fd: int, how: Callable[[int], object]) -> None:
     """The kernel's clock for files moves in steps: a change within one is not seen."""
-    before = os.fstat(fd).st_ctime_ns
-    how(fd)
-    while os.fstat(fd).st_ctime_ns == before:
-        os.fchmod(fd, 0o600)
+    before, after = os.fstat(fd), os.fstat(fd)
+    while (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+        how(fd)
+        after = os.fstat(fd)
 
 
 @pytest.mark.parametrize("changes", CHANGES)
@@ -237,6 +237,24 @@ def test_a_file_that_changes_while_it_is_sent_is_not_sent_to_its_end(
             service.upload(body, sha256=SHA256, organization="")
     assert not sandbox.uploads
     assert upload(service) == Accepted(SHA256)
+
+
+def test_a_file_that_gets_other_rights_while_it_is_sent_is_sent_to_its_end(
+    service: Service, sandbox: Sandbox
+) -> None:
+    """A script that sets them every minute would else have a large one sent for ever."""
+    content = b"x" * 3 * MAX_PIECE
+    sha256 = hashlib.sha256(content).hexdigest()
+    with body_of(content) as body:
+        before = os.fstat(body._file.fd).st_ctime_ns
+
+        def sent(so_far: int) -> None:
+            while so_far and os.fstat(body._file.fd).st_ctime_ns == before:
+                os.fchmod(body._file.fd, 0o640)
+
+        body.on_sent = sent
+        assert service.upload(body, sha256=sha256, organization="") == Accepted(sha256)
+    assert sandbox.counters["POST /upload"] == 1
 
 
 def test_a_file_that_cannot_be_read_any_more_is_no_trouble_of_the_service(service: Service) -> None:
