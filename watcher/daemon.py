@@ -115,6 +115,7 @@ class Daemon:
             finally:
                 unfinished = self._shutdown()
         self._log.info("stopped", unfinished=unfinished, **self._summary())
+        self._systemd.status("stopped")  # a dead file server can keep the process in the kernel
         return self._shift.exit_code if self._once else OK
 
     def stop(self) -> None:

@@ -78,6 +78,7 @@ def test_systemd_hears_of_its_whole_life(installed: Installation, systemd: Heard
         systemd.wait_for("READY=1", times=2)
         assert daemon.stop() == 0
     systemd.wait_for("STOPPING=1")
+    systemd.wait_for("STATUS=stopped")
     assert systemd.before("READY=1", "STOPPING=1")
 
 
