@@ -6,6 +6,7 @@ waits at the door when it is full, and an event that finds no room tells its sha
 
 import heapq
 import threading
+import time
 from collections.abc import Callable
 
 from watcher.candidate import Candidate, Priority
@@ -20,8 +21,8 @@ class Backlog:
     """Thread-safe; one lock guards all of it. `clock` gives steady seconds; at most `at_once`
     candidates of one share are handed out at the same time.
 
-    Candidates whose time has not come are moved on by one thread, `keep_time`: 32 idle workers
-    that all woke for each due time would cost more than the work.
+    Candidates whose time has not come are moved on by one thread, `keep_time`: waking all workers
+    each time would cost more than the work.
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class Backlog:
             if known is None:
                 return False
             if before is None and there is None:
-                known.moved_from, known.intact = source, True
+                known.moved_from, known.intact = source, time.time_ns()
                 return True
             if before is not None and not before.held and before.moved_from and there is None:
                 # Renamed twice: the record is still where it was first.
                 known.moved_from, known.intact = before.moved_from, before.intact
-                before.moved_from, before.intact, before.vanished = None, False, True
+                before.moved_from, before.intact, before.vanished = None, 0, True
                 return True
             old = self._offered(share, source, due)
             if old is not None:
@@ -85,7 +86,7 @@ class Backlog:
         with self._lock:
             for candidate in self._entries.values():
                 if candidate.share is share:
-                    candidate.intact = False
+                    candidate.intact = 0
 
     def _offered(self, share: Share, path: str, due: float) -> Candidate | None:
         known = self._entries.get((share, path))
@@ -98,7 +99,7 @@ class Backlog:
             known.touched = due if known.touched is None else min(due, known.touched)
         elif known.due is not None and due < known.due:
             self._wait_until(due, known)
-        known.intact = False
+        known.intact = 0
         return known
 
     # A share that hangs.
@@ -193,10 +194,8 @@ class Backlog:
             if candidate.share in self._shut:
                 self._remove(candidate)
                 return
-            due = self._clock() + seconds
-            self._wait_until(
-                due if candidate.touched is None else min(due, candidate.touched), candidate
-            )
+            due, touched = self._clock() + seconds, candidate.touched
+            self._wait_until(due if touched is None else min(due, touched), candidate)
 
     def retry(self, candidate: Candidate, seconds: float) -> None:
         """Like `later` for one that failed: from now on it goes behind all others."""

@@ -47,8 +47,9 @@ class Candidate:
     """The file was seen to be deleted or moved away: if it is not there, its record goes."""
     moved_from: str | None = None
     """The path that it was seen to have before: that one's record follows it, or goes."""
-    intact: bool = False
-    """Nothing is known to have happened to its content before, at or since that rename."""
+    intact: int = 0
+    """When that rename was noticed, in epoch nanoseconds, if nothing is known to have happened to
+    its content before, at or since it; else 0."""
     said: str = ""
     """Why it waits, as last said in the log."""
     due: float | None = field(default=None, repr=False)

@@ -166,12 +166,13 @@ class Journey:
         Every write before the rename would have been announced before it, and every one since
         after it; that nobody writes now, the lease says.
         """
-        intact, candidate.intact = candidate.intact, False  # one attempt
+        intact, candidate.intact = candidate.intact, 0  # one attempt
         if not intact or candidate.moved_from is None or file.writers != "none":
             return None
         if len(os.fsencode(file.name)) > LONGEST_NAME:
             return None
-        sha256 = former_claim(candidate.share, candidate.moved_from, file.stamp)
+        moved_ns = min(intact, file.stamp.ctime_ns)
+        sha256 = former_claim(candidate.share, candidate.moved_from, file.stamp.mtime_ns, moved_ns)
         if sha256 is None:
             return None
         done = AlreadyKnown(None, sha256, file.stamp.size, how="renamed")

@@ -121,14 +121,14 @@ def is_named(name: str, folder: int) -> bool:
         return False
 
 
-def claimed_before(stamp: Stamp, name: str, folder: int) -> str | None:
+def claimed_before(moved_ns: int, name: str, folder: int, *, mtime_ns: int) -> str | None:
     """The hash that the sidecar of `name` claims, if it is whole, stamped with this time and older
     than the rename that gave the image another name: one written since is another image's. Raises
     like `recorded_hash`."""
     sidecar = _lstat(name + SIDECAR, folder)
     if sidecar is None or sidecar.st_size != line_length(name):
         return None
-    if not same_time(sidecar.st_mtime_ns, stamp.mtime_ns) or sidecar.st_ctime_ns > stamp.ctime_ns:
+    if not same_time(sidecar.st_mtime_ns, mtime_ns) or sidecar.st_ctime_ns > moved_ns:
         return None
     return recorded_hash(name, folder) if is_named(name, folder) else None
 

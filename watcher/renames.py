@@ -7,21 +7,24 @@ kernel announced.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from watcher.outcomes import Stamp
 from watcher.record import claimed_before, remove_note, remove_sidecar
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
 from watcher.tree import Closing, NotThere, is_free, split
 
 
-def former_claim(share: Share, former: str, stamp: Stamp) -> str | None:
+def former_claim(share: Share, former: str, mtime_ns: int, moved_ns: int) -> str | None:
     """The hash that the sidecar at a file's `former` path claims for a file of this modification
-    time; None if there is none, or something has that path again."""
+    time that was moved away then; None if there is none, or something has that path again."""
     folder, name = split(former)
     with suppress(NotThere, ForeignRecord), share.tree.folder(folder) as images:
         if is_free(name, images):
             with share.records(folder, images) as records:
-                return None if records is None else claimed_before(stamp, name, records)
+                return (
+                    None
+                    if records is None
+                    else claimed_before(moved_ns, name, records, mtime_ns=mtime_ns)
+                )
     return None
 
 

@@ -473,7 +473,7 @@ def rename(backlog: Backlog, source: str, path: str) -> None:
 
 
 def came_from(backlog: Backlog, path: str) -> tuple[str | None, bool]:
-    return known(backlog, path).moved_from, known(backlog, path).intact
+    return known(backlog, path).moved_from, known(backlog, path).intact > 0
 
 
 def test_a_file_renamed_that_nothing_was_known_of_is_intact(backlog: Backlog, clock: Clock) -> None:

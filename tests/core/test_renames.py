@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Renamed:
         self.new = studio.root / new
         self.new.parent.mkdir(parents=True, exist_ok=True)
         self.old.rename(self.new)
-        self.candidate.moved_from, self.candidate.intact = old, True
+        self.candidate.moved_from, self.candidate.intact = old, time.time_ns()
         self.asked = len(studio.service.requests)
 
     @property
@@ -129,7 +130,7 @@ def test_a_file_renamed_over_another_takes_that_ones_record(studio: Studio) -> N
 
 
 def content_changed_too(renamed: Renamed) -> None:
-    renamed.candidate.intact = False
+    renamed.candidate.intact = 0
 
 
 def record_has_another_time(renamed: Renamed) -> None:
@@ -169,6 +170,21 @@ def test_a_foreign_file_at_the_old_records_place_is_not_believed_and_stays(
     assert isinstance(outcome, AlreadyKnown)
     assert outcome.how == "equal_content"
     assert renamed.record.read_bytes() == foreign
+
+
+def test_a_record_that_another_image_got_since_is_not_carried(renamed: Renamed) -> None:
+    """It came to the old name, got its record there, and went on; then this one, which nobody had
+    looked at yet, was renamed once more. Both have the same time."""
+    renamed.record.unlink()
+    other = renamed.studio.drop(OLD, OTHER)
+    os.utime(other, ns=(renamed.new.stat().st_mtime_ns,) * 2)
+    assert isinstance(renamed.studio.take(OLD), Uploaded)
+    other.unlink()
+    renamed.new.rename(renamed.new.with_name("once more.jpg"))
+    renamed.new.with_name("once more.jpg").rename(renamed.new)
+    renamed.come_to_its_end()
+    renamed.studio.assert_no_false_record()
+    assert claim(renamed.new) == sha256(CONTENT)
 
 
 def test_while_somebody_writes_nothing_is_carried(renamed: Renamed) -> None:
@@ -236,7 +252,7 @@ def test_a_write_with_the_time_set_back_makes_no_false_record(
         renamed.new.write_bytes(OTHER)
         os.utime(renamed.new, ns=(1, before.st_mtime_ns))
         change_after(renamed.new, before.st_ctime_ns)
-        renamed.candidate.intact = False  # as its event does
+        renamed.candidate.intact = 0  # as its event does
 
     renamed.studio.when(moment, rewrite)
     assert renamed.take() == Changed()
@@ -274,7 +290,7 @@ def test_a_note_goes_from_the_old_name_and_comes_at_the_new(studio: Studio) -> N
     assert isinstance(studio.take("a.jpg"), Rejected)
     old.rename(new)
     candidate = studio.candidate("b.jpg")
-    candidate.moved_from, candidate.intact = "a.jpg", True
+    candidate.moved_from, candidate.intact = "a.jpg", time.time_ns()
     assert isinstance(studio.take("b.jpg"), Rejected)
     assert beside(new, NOTE).exists()
     assert not beside(old, NOTE).exists()
@@ -301,7 +317,7 @@ def test_a_record_in_a_mirror_is_carried_there(mirrored: tuple[Studio, Path]) ->
     (studio.root / "out").mkdir()
     image.rename(studio.root / NEW)
     candidate = studio.candidate(NEW)
-    candidate.moved_from, candidate.intact = OLD, True
+    candidate.moved_from, candidate.intact = OLD, time.time_ns()
     assert studio.take(NEW) == RENAMED
     assert claim(records / NEW) == sha256(CONTENT)
     assert not list((records / "in").iterdir())
