@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
-from watcher.candidate import Candidate, Hashed, Priority
+from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
 from watcher.form import FileBody, FileChanged
@@ -118,9 +118,8 @@ class Journey:
         with share.tree.folder(folder) as images:
             status = self._seen(candidate, name, images)
             with share.records(folder, images) as records:
-                # One that has just come may have brought another's sidecar along.
-                fresh = candidate.priority is Priority.FRESH
-                state = state_beside(status, name, records, read=fresh)
+                # Read: one that has just come may have brought another's sidecar along.
+                state = state_beside(status, name, records, read=True)
                 if state in {"uploaded", "rejected"}:
                     yield Standing(rejected=state == "rejected")
                     return

@@ -20,11 +20,8 @@ def former_claim(share: Share, former: str, mtime_ns: int, moved_ns: int) -> str
     with suppress(NotThere, ForeignRecord), share.tree.folder(folder) as images:
         if is_free(name, images):
             with share.records(folder, images) as records:
-                return (
-                    None
-                    if records is None
-                    else claimed_before(moved_ns, name, records, mtime_ns=mtime_ns)
-                )
+                if records is not None:
+                    return claimed_before(moved_ns, name, records, mtime_ns=mtime_ns)
     return None
 
 
