@@ -179,7 +179,8 @@ class Intake(Visitor):
         with self._wake:
             if not self._appeared:
                 return False
-            folder, source = self._appeared.popitem()
+            folder = next(iter(self._appeared))  # the oldest: what moved on is followed in order
+            source = self._appeared.pop(folder)
         try:
             if source is not None:
                 self.share.move_records(source, folder)

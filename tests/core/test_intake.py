@@ -18,6 +18,7 @@ from tests.core.factories import (
     ended,
     in_thread,
     opened_folder,
+    wait_until,
     without_override,
 )
 from watcher.backlog import Backlog
@@ -317,6 +318,25 @@ def test_an_ignored_folder_is_not_scanned(quiet: Desk) -> None:
     for folder in (".Trashes", ".Trashes/below", "in"):
         quiet.intake.appeared(folder)
     assert quiet.next_paths(1) == {"in/b.jpg"}
+
+
+def test_the_records_in_a_mirror_follow_folders_that_traded_places_in_order(
+    tmp_path: Path,
+) -> None:
+    mirror = tmp_path / "mirror"
+    desk = Desk(tmp_path / "share", mirror=str(mirror))
+    for folder in ("a", "b"):
+        desk.drop(f"{folder}/notes.txt")
+        (mirror / folder).mkdir(parents=True)
+        (mirror / folder / "x.jpg.sha256").write_text(folder)
+    desk.run()
+    with desk.intake._wake:  # all three are noticed before any is looked at
+        for folder, source in (("t", "a"), ("a", "b"), ("b", "t")):
+            desk.intake.appeared(folder, source)
+    wait_until(lambda: not desk.intake._appeared)
+    desk.end()
+    there = {folder: (mirror / folder / "x.jpg.sha256").read_text() for folder in ("a", "b")}
+    assert there == {"a": "b", "b": "a"}
 
 
 def test_lost_events_are_made_up_for_by_a_scan(quiet: Desk) -> None:
