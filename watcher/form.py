@@ -59,22 +59,22 @@ class FileBody:
         if self._size <= min(READ, self._pace.piece):
             self._pace.keep(self._size)
             whole = b"".join((self._head, self._whole(), self._tail))
-            _go_on_if(self._file.unchanged)
+            if not self._file.unchanged:
+                raise FileChanged
             yield whole
             self.on_sent(self._size)
             return
-        _go_on_if(self._file.unchanged)
+        if not self._file.unchanged:
+            raise FileChanged
         yield self._head
         for offset in range(0, self._size, self._pace.piece):
             length = min(self._pace.piece, self._size - offset)
             self._pace.keep(length)
-            yield FilePart(self._file.fd, offset, length, self._read, self._sent_to)
+            yield FilePart(self._file.fd, offset, length, self._read, self.on_sent)
         # Not for other rights, or another name: what took long to send would be sent in vain.
-        _go_on_if(self._file.not_rewritten)
+        if self._file.rewritten:
+            raise FileChanged
         yield self._tail
-
-    def _sent_to(self, offset: int) -> None:
-        self.on_sent(offset)
 
     def _whole(self) -> bytes:
         content = b""
@@ -88,11 +88,6 @@ class FileBody:
         if not data:
             raise FileChanged
         return data
-
-
-def _go_on_if(unchanged: bool) -> None:  # noqa: FBT001 - the name says what it is
-    if not unchanged:
-        raise FileChanged
 
 
 def safe_name(name: str) -> str:

@@ -116,7 +116,7 @@ class Journey:
         folder, name = split(candidate.path)
         share, now = candidate.share, self._now()
         with share.tree.folder(folder) as images:
-            status = self._seen(candidate, name, images)
+            status = self._looked_at(candidate, name, images)
             with share.records(folder, images) as records:
                 # Read: one that has just come may have brought another's sidecar along.
                 state = state_beside(status, name, records, read=True)
@@ -138,7 +138,7 @@ class Journey:
         finally:
             os.close(fd)
 
-    def _seen(self, candidate: Candidate, name: str, images: int) -> os.stat_result:
+    def _looked_at(self, candidate: Candidate, name: str, images: int) -> os.stat_result:
         """What is there. That it was seen to go is past if it is, unless it goes just now."""
         gone, candidate.vanished = candidate.vanished, False
         try:

@@ -53,12 +53,12 @@ class OpenFile:
             return stamp_of(os.fstat(self.fd)) == self.stamp
 
     @property
-    def not_rewritten(self) -> bool:
-        """The same as far as size and modification time tell: whoever renames it, links to it or
-        gives it other rights changes neither."""
+    def rewritten(self) -> bool:
+        """Whether size or modification time changed: whoever renames it, links to it or gives it
+        other rights changes neither."""
         with reading:
             now = stamp_of(os.fstat(self.fd))
-        return now._replace(ctime_ns=0) == self.stamp._replace(ctime_ns=0)
+        return now._replace(ctime_ns=0) != self.stamp._replace(ctime_ns=0)
 
     @property
     def hole(self) -> Hole:

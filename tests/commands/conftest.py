@@ -1,22 +1,10 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.commands.shares import Commands
+from tests.end_to_end.conftest import installed, service
 from tests.end_to_end.running import Installation
-from watcher.sandbox import Sandbox
 
-
-@pytest.fixture
-def service() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def installed(tmp_path: Path, service: Sandbox) -> Installation:
-    return Installation(tmp_path, service)
+__all__ = ["commands", "installed", "service"]
 
 
 @pytest.fixture

@@ -230,6 +230,7 @@ def test_a_sidecar_that_looks_current_and_is_not_ours_is_told(
     with_time_of(image, beside(image))
     _, out, _ = commands.explain(image)
     assert HASH in out
+    assert blocks(out)[0]["verdict"].startswith("uploaded")
     assert "Its sidecar is another image's: `verify` mends that." in out
     beside(image).write_text("-" * (len(HASH) + 8))
     with_time_of(image, beside(image))

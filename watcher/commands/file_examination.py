@@ -14,7 +14,7 @@ from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
 from watcher.printable import printable
-from watcher.record import NOTE, SIDECAR, claim_beside, is_named, state_beside
+from watcher.record import NOTE, SIDECAR, State, claim_beside, is_named, state_beside
 from watcher.share import Share
 from watcher.snapshot import Flight
 from watcher.tree import NotThere, look, split
@@ -43,9 +43,11 @@ class FileExamination:
         candidate = Candidate(share, path, Priority.BACKLOG)
         outcome: Outcome
         try:
-            self._note_record(block, share, path)
-            outcome = self._rehearsed(candidate)
-            block.steps += self._narration.steps
+            if self._note_record(block, share, path) == "uploaded":
+                outcome = Standing(rejected=False)  # no scan looks further
+            else:
+                outcome = self._rehearsed(candidate)
+                block.steps += self._narration.steps
         except NotThere:
             outcome = Gone()
         except RecordUnwritable as error:
@@ -53,8 +55,9 @@ class FileExamination:
             return block.ends("failed: its record cannot be read", well=False)
         return self._verdict(block, candidate, outcome)
 
-    def _note_record(self, block: Block, share: Share, path: str) -> None:
-        """What stands beside it. A note is not looked at where a sidecar is current."""
+    def _note_record(self, block: Block, share: Share, path: str) -> State:
+        """What stands beside it, as a scan takes it. A note does not matter beside a current
+        sidecar."""
         folder, name = split(path)
         with share.tree.folder(folder) as images, share.records(folder, images) as records:
             image = look(name, images)
@@ -67,10 +70,11 @@ class FileExamination:
                         block.more = ["Its sidecar is not ours: `verify` names it."]
                     elif not is_named(name, records):
                         block.more = ["Its sidecar is another image's: `verify` mends that."]
-                    return
+                    return state
                 block.note("note", standing(NOTE, image, name, records))
                 if state == "rejected" and records is not None:
                     block.more = noted(name, records)
+                return state
 
     def _rehearsed(self, candidate: Candidate) -> Outcome:
         """The outcome, once the file was watched for as long as that takes."""
