@@ -62,8 +62,9 @@ class Service:
         self._upload_url = url.rstrip("/") + "/upload"
         self._tokens = tokens
 
-    def knows(self, sha256: str, *, organization: str) -> bool:
-        """Whether the service has this content (HEAD).
+    def knows(self, sha256: str, *, organization: str) -> bool | None:
+        """Whether the service has this content (HEAD); None if what came was a page for people,
+        some gateway's: it does not tell, sending does.
 
         Raises `ServiceTrouble`, `LoginNeeded` or `AccessDenied`.
         """
@@ -72,11 +73,11 @@ class Service:
     def _asked(self, sha256: str, organization: str) -> Answer:
         return self._authorized("HEAD", organization, query={"contentHash": sha256})
 
-    def _is_known(self, answer: Answer) -> bool:
+    def _is_known(self, answer: Answer) -> bool | None:
         match answer.status:
             case 200:
-                # A page for people is some gateway's, not the service's: sending tells the truth.
-                return not answer.headers.get("content-type", "").startswith("text/html")
+                is_page = answer.headers.get("content-type", "").startswith("text/html")
+                return None if is_page else True
             case 404:
                 return False
             case _:

@@ -76,7 +76,7 @@ class Meddling(Service, NoPace):
     def all_done(self) -> bool:
         return not self._deeds
 
-    def knows(self, sha256: str, *, organization: str) -> bool:
+    def knows(self, sha256: str, *, organization: str) -> bool | None:
         self.now_comes("hashed")
         answer = super().knows(sha256, organization=organization)
         self.now_comes("known?")

@@ -109,7 +109,7 @@ def test_a_page_of_html_does_not_say_that_the_content_is_known(
     service: Service, sandbox: Sandbox
 ) -> None:
     sandbox.fault(faults.Html(), method="HEAD")
-    assert service.knows(SHA256, organization="") is False
+    assert service.knows(SHA256, organization="") is None
     sandbox.fault(faults.Html())
     with pytest.raises(ServiceTrouble):
         upload(service)

@@ -66,10 +66,7 @@ class Remote:
     def compared(self, share: Share, image: Recorded) -> Finding | None:
         """What to say if the service has lost the content; it is sent again. Raises
         `ServiceError` if the service cannot be asked."""
-        has = self._patiently(
-            lambda: self._service.knows(image.sha256, organization=share.organization)
-        )
-        if has:
+        if self._patiently(lambda: self._has(share, image)):
             return None
         lost = Finding("lost", share.root, image.path)
         try:
@@ -85,6 +82,12 @@ class Remote:
             return replace(lost, done=f"not sent: {error}. {LATER}")
         except (ShareTrouble, FileUnreadable) as error:
             return replace(lost, done=f"not sent: {error}")
+
+    def _has(self, share: Share, image: Recorded) -> bool:
+        known = self._service.knows(image.sha256, organization=share.organization)
+        if known is None:
+            raise ServiceTrouble("it answered with a page for people, as a gateway would")
+        return known
 
     def _sent(self, share: Share, path: str) -> str:
         """Brings it to the service by the daemon's own way; what came of it."""
