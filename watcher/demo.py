@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
+from watcher.exit_codes import AMISS, OK
 from watcher.sandbox import Sandbox
 
 SETTLE_SECONDS = 0.5
@@ -57,7 +58,7 @@ def run_demo() -> int:
     wrong = [drop.path for drop in DROPS if became.get(drop.path) != drop.expected]
     for path in wrong:
         console.print(f"[red]{escape(path)} did not become what it should[/]")
-    return 1 if wrong else 0
+    return AMISS if wrong else OK
 
 
 # The samples
