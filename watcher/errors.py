@@ -6,6 +6,7 @@
     +-- ShareTrouble              this share
     |   +-- ShareGone             vanished, unmounted, stale
     |   +-- RecordUnwritable      full, read-only, over quota, not permitted
+    |       +-- MirrorFolderBarred    one folder of a mirror, not the others
     +-- ServiceError
         +-- ServiceTrouble        the service or the way to it: try again
         |   +-- CertificateRefused    nobody knows who answers; nothing was sent
@@ -41,6 +42,10 @@ class ShareGone(ShareTrouble):
 
 class RecordUnwritable(ShareTrouble):
     """A sidecar or note cannot be written in this folder."""
+
+
+class MirrorFolderBarred(RecordUnwritable):
+    """One folder of a mirror cannot be entered or made: the records of its images are not known."""
 
 
 class ServiceError(WatcherError):

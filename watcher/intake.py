@@ -289,6 +289,10 @@ class Intake(Visitor):
         if self._often:
             self._folders.listed(folder, status, names=names, below=below, now=self._clock())
 
+    def goes_on(self) -> None:
+        """The file server answers."""
+        self.beat = self._clock()
+
     def gone(self, folder: str) -> None:
         """Forgets it."""
         self._folders.gone(folder)

@@ -140,6 +140,8 @@ def _content(name: str, folder: int, at_most: int) -> bytes | None:
     try:
         fd = open_regular(name, folder)
     except (NotThere, FileUnreadable) as error:
+        if _lstat(name, folder) is None:  # it went just now
+            return None
         raise ForeignRecord(name) from error
     try:
         # One that cannot be read cannot be replaced with care either.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from watcher.errors import FileUnreadable, ShareTrouble
+from watcher.errors import FileUnreadable, MirrorFolderBarred, ShareTrouble
 from watcher.record import State, state_of
 from watcher.share import Share
 from watcher.tree import PATH_MAX, NotThere, Translated
@@ -66,6 +66,9 @@ class Visitor:
     ) -> None:
         """It was listed to the end after `status`: a digest of the names, the folders in it."""
 
+    def goes_on(self) -> None:
+        """Another name was read, or another file looked at: a slow share is not one that hangs."""
+
     def gone(self, folder: str) -> None:
         """It was not there any more."""
 
@@ -88,7 +91,7 @@ def scan(
                 inside = visitor.enter(folder, fd, status)
             if inside is None:
                 listed: list[str] = []
-                names = yield from _files(share, folder, listed)
+                names = yield from _files(share, folder, listed, visitor)
                 inside = sorted(listed)
                 visitor.listed(folder, status, names=names, below=inside)
         except NotThere:
@@ -127,19 +130,23 @@ def _is_ours(share: Share, folder: str) -> bool:
     return share.ignores.folder(folder) is None and len(os.fsencode(folder)) < PATH_MAX
 
 
-def _files(share: Share, folder: str, below_it: list[str]) -> Generator[Found, None, int]:
+def _files(
+    share: Share, folder: str, below_it: list[str], visitor: Visitor
+) -> Generator[Found, None, int]:
     """The files of one folder; appends the folders in it to `below_it`; a digest of all names."""
     after, digest = "", 0
     while True:
-        names = _names(share, folder, after, below_it if not after else [])
+        names = _names(share, folder, after, below_it if not after else [], visitor)
         digest ^= hash((after, *names))
-        yield from _with_state(share, folder, names)
+        yield from _with_state(share, folder, names, visitor)
         if len(names) < SLICE:
             return digest ^ hash(tuple(sorted(below_it)))
         after = names[-1]
 
 
-def _names(share: Share, folder: str, after: str, below_it: list[str]) -> list[str]:
+def _names(
+    share: Share, folder: str, after: str, below_it: list[str], visitor: Visitor
+) -> list[str]:
     """The next slice of candidates' names in order, those that come after `after`."""
     prefix = f"{folder}/" if folder else ""
     ignores = share.ignores
@@ -147,6 +154,7 @@ def _names(share: Share, folder: str, after: str, below_it: list[str]) -> list[s
     def candidates() -> Iterator[str]:
         with Translated(folder), os.scandir(fd) as entries:
             for entry in entries:
+                visitor.goes_on()
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
                     if _is_ours(share, prefix + name):
@@ -158,19 +166,29 @@ def _names(share: Share, folder: str, after: str, below_it: list[str]) -> list[s
         return heapq.nsmallest(SLICE, candidates())
 
 
-def _with_state(share: Share, folder: str, names: list[str]) -> list[Found]:
+def _with_state(share: Share, folder: str, names: list[str], visitor: Visitor) -> list[Found]:
     if not names:
         return []
+    with share.tree.folder(folder) as images:
+        try:
+            with share.records(folder, images) as records:
+                return list(_states(folder, names, images, records, visitor))
+        except MirrorFolderBarred:
+            # Its images' own way tells; the other folders have nothing to do with it.
+            return list(_states(folder, names, images, None, visitor))
+
+
+def _states(
+    folder: str, names: list[str], images: int, records: int | None, visitor: Visitor
+) -> Iterator[Found]:
     prefix = f"{folder}/" if folder else ""
-    found = []
-    with share.tree.folder(folder) as images, share.records(folder, images) as records:
-        for name in names:
-            with Translated(name):
-                try:
-                    image = os.stat(name, dir_fd=images, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # it went since it was listed
-                if stat.S_ISREG(image.st_mode):
-                    state: State = "none" if records is None else state_of(image, name, records)
-                    found.append(Found(prefix + name, image.st_size, state))
-    return found
+    for name in names:
+        visitor.goes_on()
+        with Translated(name):
+            try:
+                image = os.stat(name, dir_fd=images, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it went since it was listed
+            if stat.S_ISREG(image.st_mode):
+                state: State = "none" if records is None else state_of(image, name, records)
+                yield Found(prefix + name, image.st_size, state)

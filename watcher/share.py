@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import Literal
 
-from watcher.errors import FileUnreadable, RecordUnwritable, ShareGone
+from watcher.errors import FileUnreadable, MirrorFolderBarred, RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
 from watcher.places import Places
 from watcher.tree import NotThere, Tree, rename_to_free, split
@@ -68,7 +68,8 @@ class Share:
         nothing of that folder yet, unless it is to `create` it.
 
         `images` is that folder itself, open: beside an image means in the very folder that was
-        walked to. Whatever is wrong with a mirror is `RecordUnwritable`.
+        walked to. Whatever is wrong with a mirror is `RecordUnwritable`; with this folder of it
+        alone, `MirrorFolderBarred`.
         """
         if self.mirror is None:
             return nullcontext(images)
@@ -81,12 +82,18 @@ class Share:
             folder = tree.open_folder(relative, create=create)
         except NotThere as error:
             if create:
-                raise RecordUnwritable(
+                raise MirrorFolderBarred(
                     f"cannot make the folder {relative!a} in {mirror}: something else is there"
                 ) from error
             yield None
             return
-        except (FileUnreadable, ShareGone) as error:
+        except FileUnreadable as error:
+            found = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+            operation = "make or enter" if create else "enter"
+            raise MirrorFolderBarred(
+                f"cannot {operation} the folder {relative!a} in {mirror}: {found}"
+            ) from error
+        except ShareGone as error:
             raise RecordUnwritable(f"{mirror}: {error}") from error
         try:
             yield folder

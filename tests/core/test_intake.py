@@ -1,5 +1,6 @@
 """One share's intake: whatever happens on the share, every file is looked at; with real events."""
 
+import os
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from tests.core.factories import (
     HASH,
     PATIENCE,
+    Clock,
     a_candidate,
     a_share,
     ended,
@@ -21,12 +23,13 @@ from tests.core.factories import (
     wait_until,
     without_override,
 )
+from watcher import scan as scan_module
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
 from watcher.errors import RecordUnwritable, ShareGone
 from watcher.ignores import Ignores
 from watcher.intake import MAX_FOLDERS, Intake
-from watcher.record import write_note, write_sidecar
+from watcher.record import State, state_of, write_note, write_sidecar
 from watcher.scan import ScanSummary
 from watcher.share import Share
 from watcher.tree import stamp_of
@@ -151,6 +154,26 @@ def test_a_scan_takes_in_what_has_no_current_record_and_reports_the_rest(desk: D
     assert (report.candidates, report.recorded, report.rejected) == (3, 1, 1)
     assert (report.unreadable, report.trouble) == ({}, None)
     assert report.seconds >= 0
+
+
+def test_a_share_that_is_slow_beats_at_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of many files behind a slow line takes longer than a hang may last."""
+    clock, late = Clock(), list[float]()
+    desk = Desk(tmp_path / "share", clock=clock)
+    for number in range(30):
+        desk.drop(f"{number:02}.jpg")
+
+    def slow(image: os.stat_result, name: str, folder: int) -> State:
+        late.append(clock() - desk.intake.beat)
+        clock.advance(1)
+        return state_of(image, name, folder)
+
+    monkeypatch.setattr(scan_module, "state_of", slow)
+    desk.intake.run_once()
+    assert len(late) == 30
+    assert max(late) == 0
 
 
 def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_taken_in(desk: Desk) -> None:

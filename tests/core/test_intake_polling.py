@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,9 @@ class Desk:
         )
         real = scan_module._names
 
-        def names(share: Share, folder: str, after: str, below_it: list[str]) -> list[str]:
+        def names(share: Share, folder: str, *more: Any) -> list[str]:
             self.listed.append(folder)
-            return real(share, folder, after, below_it)
+            return real(share, folder, *more)
 
         patch.setattr(scan_module, "_names", names)
 

@@ -36,6 +36,7 @@ from watcher.record import (
     NOTE,
     NOTE_TITLE,
     SIDECAR,
+    note_of,
     recorded_hash,
     remove_note,
     remove_sidecar,
@@ -357,6 +358,23 @@ def test_no_sidecar_is_current_beside_an_empty_image(desk: Desk) -> None:
     os.truncate(desk.image, 0)
     desk.write_sidecar()
     assert desk.state() == "stale"
+
+
+def test_a_record_that_goes_between_two_looks_is_none_and_not_anothers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = record.open_regular
+
+    def late(name: str, folder: int) -> int:
+        os.unlink(name, dir_fd=folder)
+        return real(name, folder)
+
+    monkeypatch.setattr(record, "open_regular", late)
+    desk.write_sidecar()
+    assert desk.recorded() is None
+    desk.write_note()
+    with opened_folder(desk.folder) as fd:
+        assert note_of(NAME, fd) == "none"
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

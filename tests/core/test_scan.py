@@ -27,7 +27,7 @@ from watcher import scan as scanning
 from watcher.errors import ShareGone
 from watcher.ignores import Ignores
 from watcher.record import write_note, write_sidecar
-from watcher.scan import Found, Unreadable, scan
+from watcher.scan import Found, Unreadable, Visitor, scan
 from watcher.share import Share
 from watcher.tree import NotThere, Tree, stamp_of
 
@@ -153,9 +153,9 @@ def test_what_disappears_meanwhile_is_left_out(root: Path, monkeypatch: pytest.M
         drop(root / f"{number}.jpg")
     real = scanning._with_state
 
-    def late(share: Share, folder: str, names: list[str]) -> list[Found]:
+    def late(share: Share, folder: str, names: list[str], visitor: Visitor) -> list[Found]:
         (root / "1.jpg").unlink(missing_ok=True)
-        return real(share, folder, names)
+        return real(share, folder, names, visitor)
 
     monkeypatch.setattr(scanning, "_with_state", late)
     assert found(a_share(root)) == ["0.jpg", "2.jpg"]
@@ -220,6 +220,23 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(
     assert [answer.path for answer in answers] == ["a/x.jpg", "locked", "z/x.jpg"]
     (unreadable,) = (answer for answer in answers if isinstance(answer, Unreadable))
     assert "Permission denied" in unreadable.why
+
+
+def test_a_folder_of_a_mirror_that_may_not_be_entered_keeps_no_other_from_being_scanned(
+    root: Path, tmp_path: Path
+) -> None:
+    """Its images are candidates: their own way tells what is wrong, and where."""
+    for name in ("a", "locked", "z"):
+        drop(root / name / "x.jpg")
+    locked = tmp_path / "mirror" / "locked"
+    locked.mkdir(parents=True)
+    locked.chmod(0)
+    with without_override():
+        files = list(scan(a_share(root, mirror=str(tmp_path / "mirror"))))
+    locked.chmod(0o755)
+    assert [(file.path, file.state) for file in files if isinstance(file, Found)] == [
+        (f"{name}/x.jpg", "none") for name in ("a", "locked", "z")
+    ]
 
 
 def test_folders_too_deep_for_one_path_are_not_descended_to(root: Path) -> None:

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.factories import PATIENCE, ROOT, a_share, ended, in_thread, made_read_only
+from tests.core.factories import (
+    PATIENCE,
+    ROOT,
+    a_share,
+    ended,
+    in_thread,
+    made_read_only,
+    without_override,
+)
 from watcher import share as share_module
 from watcher.access import shares_of
-from watcher.errors import RecordUnwritable
+from watcher.errors import MirrorFolderBarred, RecordUnwritable
 from watcher.settings import load
 from watcher.share import LARGE, READERS, Share
 
@@ -75,6 +83,20 @@ def test_a_mirror_that_cannot_be_written_to_is_said_so(images: Path, tmp_path: P
         assert records_in(share, "a/b") is None
         with pytest.raises(RecordUnwritable, match="Read-only" if ROOT else "Permission"):
             records_in(share, "a/b", create=True)
+
+
+@pytest.mark.parametrize(("create", "what"), [(False, "enter"), (True, "make or enter")])
+def test_one_folder_of_a_mirror_that_may_not_be_entered_is_named(
+    images: Path, tmp_path: Path, what: str, *, create: bool
+) -> None:
+    locked = tmp_path / "mirror" / "a"
+    locked.mkdir(parents=True)
+    locked.chmod(0)
+    share = a_share(images, mirror=str(tmp_path / "mirror"))
+    told = f"cannot {what} the folder 'a' in .*mirror: Permission denied"
+    with without_override(), pytest.raises(MirrorFolderBarred, match=told):
+        records_in(share, "a", create=create)
+    locked.chmod(0o755)
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(LARGE, READERS), (LARGE - 1, READERS + 2)])

@@ -187,6 +187,10 @@ class Stocktaking(Visitor):
                     self.stock.not_sent[kind] += 1
         return None
 
+    def goes_on(self) -> None:
+        """The share answers."""
+        self.stock.steps += 1
+
     def _ignored_folder(self, top: str, device: int) -> None:
         folders = [top]
         while folders:

@@ -171,7 +171,8 @@ class Course:
         if is_folder(place):
             rule = share.ignores.folders(place.path)
             if rule is None:
-                yield from Walk(share, place.path, self._tell).images()
+                walk = Walk(share, place.path, tell=self._tell, beat=self._beat)
+                yield from walk.images()
                 return
         else:
             rule = share.ignores.anywhere(place.image)

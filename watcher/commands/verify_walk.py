@@ -23,12 +23,14 @@ Tell = Callable[[Finding], None]
 
 class Walk(Visitor):
     """One walk through a share, below the folder `below`. It tells of records without an
-    image, and yields the images. Owned by one thread."""
+    image, and yields the images; `beat` is called as long as the share answers. Owned by one
+    thread."""
 
-    def __init__(self, share: Share, below: str, tell: Tell) -> None:
+    def __init__(self, share: Share, below: str, *, tell: Tell, beat: Callable[[], None]) -> None:
         self._share = share
         self._below = below
         self._tell = tell
+        self._beat = beat
 
     def images(self) -> Iterator[Found | Unreadable]:
         """Every image. Raises `ShareTrouble` if the share fails: then nothing is concluded."""
@@ -42,6 +44,10 @@ class Walk(Visitor):
             self._look_through(folder, records=fd, images=fd)
         return None
 
+    def goes_on(self) -> None:
+        """Beats."""
+        self._beat()
+
     # Records
 
     def _walk_mirror(self, mirror: str) -> None:
@@ -49,14 +55,15 @@ class Walk(Visitor):
             why = "it is empty, as if nothing were mounted there: orphans are not listed"
             self._tell(Finding("share", self._share.root, "", why))
             return
-        for _ in scan(Share(mirror), self._below, visitor=_Mirror(self._look_beside)):
+        for _ in scan(Share(mirror), self._below, visitor=_Mirror(self)):
             pass  # no images are there, and what cannot be read there was told by the images
 
     def _looks_unmounted(self) -> bool:
         with self._share.tree.folder("") as fd, Translated(""), os.scandir(fd) as entries:
             return next(entries, None) is None
 
-    def _look_beside(self, folder: str, fd: int) -> None:
+    def look_beside(self, folder: str, fd: int) -> None:
+        """Looks at the records in this folder of the mirror."""
         try:
             images = self._share.tree.open_folder(folder)
         except NotThere:
@@ -71,6 +78,7 @@ class Walk(Visitor):
         prefix = f"{folder}/" if folder else ""
         with Translated(folder), os.scandir(records) as entries:
             for entry in entries:
+                self._beat()
                 name = entry.name
                 if name.endswith((SIDECAR, NOTE)):
                     suffix = SIDECAR if name.endswith(SIDECAR) else NOTE
@@ -103,13 +111,17 @@ class Walk(Visitor):
 class _Mirror(Visitor):
     """A visitor of the folders in a mirror."""
 
-    def __init__(self, look: Callable[[str, int], None]) -> None:
-        self._look = look
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
 
     def enter(self, folder: str, fd: int, _status: os.stat_result) -> Sequence[str] | None:
         """Has it looked at."""
-        self._look(folder, fd)
+        self._walk.look_beside(folder, fd)
         return None
+
+    def goes_on(self) -> None:
+        """Beats."""
+        self._walk.goes_on()
 
 
 def _is_old(entry: os.DirEntry[str]) -> bool:
