@@ -220,9 +220,10 @@ class Journey:
         """The service has the content at the end, or the file is rejected, or it raises."""
         image, sha256, size = hashed.image, hashed.sha256, file.stamp.size
         organization = candidate.share.organization
-        with self._claims.claim(sha256, organization) as claim:
+        whose = self._service.whose(organization)
+        with self._claims.claim(sha256, whose) as claim:
             if claim == "taken":
-                patience = self._claims.patience(sha256, organization)
+                patience = self._claims.patience(sha256, whose)
                 return NotSettled("equal_content_under_way", patience)
             if claim == "done":
                 done = AlreadyKnown(image, sha256, size, how="equal_content")
@@ -244,7 +245,7 @@ class Journey:
                     return self._rejected(candidate, file, Rejected("refused_by_service", message))
                 case Accepted(arrived) if arrived != sha256:
                     raise ServiceTrouble("it answered with the hash of other content")
-            self._claims.done(sha256, organization)
+            self._claims.done(sha256, whose)
         return self._recorded(candidate, file, sha256) or Uploaded(image, sha256, size)
 
     # Recorded

@@ -53,6 +53,11 @@ class Tokens(Protocol):
         """Another token than the one that was `refused`; raises like `current`."""
         ...
 
+    @property
+    def organization(self) -> str:
+        """What `current` would say of it, as far as that is known here; asks nobody."""
+        ...
+
 
 class Service:
     """Owned by one worker, like its connection."""
@@ -61,6 +66,10 @@ class Service:
         self._connection = connection
         self._upload_url = url.rstrip("/") + "/upload"
         self._tokens = tokens
+
+    def whose(self, organization: str) -> str:
+        """The organization that gets what is sent to `organization`; "" if the service decides."""
+        return organization or self._tokens.organization
 
     def knows(self, sha256: str, *, organization: str) -> bool | None:
         """Whether the service has this content (HEAD); None if what came was a page for people,

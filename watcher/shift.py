@@ -59,13 +59,13 @@ class Shift:
     """Is told again and again what holds at which epoch time."""
     take_up: Callable[[], None] = lambda: None
     """Has what outlasts this shift go by its configuration."""
-    login: Callable[[], tuple[str, object]] = lambda: ("", None)
+    login: Callable[[], tuple[str, *tuple[object, ...]]] = lambda: ("", None)
     """What there is to say for want of a login, or ""; and what differs with each new one."""
     settle: Callable[[], None] = lambda: None
     """Makes the calling thread, and those that it starts, share one processor."""
     still_seconds: float = STILL_SECONDS
     """After so long without any progress, work is stuck."""
-    _login: tuple[str, object] | None = None
+    _login: tuple[str, *tuple[object, ...]] | None = None
     _hopeful: bool = False
     _threads: dict[Intake, threading.Thread] = field(default_factory=dict)
     _begun: dict[Intake, float] = field(default_factory=dict)

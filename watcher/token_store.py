@@ -89,6 +89,18 @@ class TokenStore:
     def write(self, stored: Stored) -> None:
         """Replaces what is stored, whole and on the disk when it returns. Raises `OSError`."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        with self._written(stored) as temporary:
+            os.rename(temporary, self.path)
+        self._sync_folder()
+
+    def try_to_write(self, stored: Stored) -> None:
+        """Raises `OSError` where `write` would; changes nothing."""
+        with self._written(stored) as temporary:
+            os.unlink(temporary)
+
+    @contextmanager
+    def _written(self, stored: Stored) -> Iterator[str]:
+        """The path of a new file with this content, on the disk; removed if the block fails."""
         temporary = f"{self.path}.{secrets.token_hex(8)}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -98,12 +110,11 @@ class TokenStore:
                 file.write(json.dumps(values).encode())
                 file.flush()
                 os.fsync(fd)
-            os.rename(temporary, self.path)
+            yield temporary
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        self._sync_folder()
 
     def remove(self) -> None:
         """Forgets what is stored, if anything is; on the disk when it returns. Raises `OSError`."""

@@ -7,8 +7,8 @@ disk before anything else happens.
 
 import hashlib
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -38,11 +38,12 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Login(NamedTuple):
-    """What is `lacking` for want of a login, in words, or ""; and the `version` of what is stored,
-    which changes with each login and each new token."""
+    """What is `lacking` for want of a login, in words, or ""; the `version` of what is stored,
+    which changes with each login and each new token; the `organization` that was chosen with it."""
 
     lacking: str
     version: Version | None
+    organization: str = ""
 
 
 class GivenToken:
@@ -63,6 +64,9 @@ class GivenToken:
     def login(self) -> Login:
         """There is one, and it stays the same."""
         return Login("", None)
+
+    organization = ""
+    """None was chosen with it."""
 
 
 class RefreshedTokens:
@@ -116,19 +120,22 @@ class RefreshedTokens:
         """Whether anybody has signed in, as of now; asks nobody."""
         version, login = self._store.version(), self._login
         if version != login.version or version is None:
-            login = self._login = Login(self._lacking(version), version)
+            login = self._login = self._known(version)
         return login
 
-    def _lacking(self, version: Version | None) -> str:
-        if self._given is not None:
-            return ""
+    @property
+    def organization(self) -> str:
+        """The one that was chosen at the login, as of now; asks nobody."""
+        return self.login.organization
+
+    def _known(self, version: Version | None) -> Login:
         if version is None:
-            return SIGN_IN
+            return Login("" if self._given else SIGN_IN, version)
         try:
-            self._store.read()
+            stored = self._store.read()
         except ConfigurationError as error:
-            return str(error)
-        return ""
+            return Login("" if self._given else str(error), version)
+        return Login("", version, stored.organization if stored else "")
 
     def _asked(self, *, refused: str) -> Access:
         failures = self._failures
@@ -193,6 +200,9 @@ class RefreshedTokens:
             if 0 <= now - self._refused[1] < REFUSED_SECONDS:
                 raise _ended()
             self._refused = None
+        if self._version is not None:
+            with self._kept():  # a successor that finds no room would be lost with this process
+                self._store.try_to_write(stored)
         form = {
             "grant_type": "refresh_token",
             "refresh_token": stored.refresh_token,
@@ -213,14 +223,19 @@ class RefreshedTokens:
 
     def _keep(self, stored: Stored) -> None:
         """Nothing is done with a token whose loss would end the login before it is on the disk."""
-        try:
+        with self._kept():
             self._store.write(stored)
+        self._version = self._store.version()
+        self._unwritten = False
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ServiceTrouble(
                 f"{self._store.path}: the token cannot be stored: {error.strerror}"
             ) from error
-        self._version = self._store.version()
-        self._unwritten = False
 
 
 def seed_of(given: str | None) -> str:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +47,7 @@ from watcher.record import NOTE_TITLE
 from watcher.rehearsal import Rehearsal
 from watcher.sandbox import faults
 from watcher.settling import HOLED, OPEN_SECONDS, TWICE
+from watcher.tokens import GivenToken
 
 # The usual ways
 
@@ -460,6 +462,20 @@ def test_of_two_equal_files_one_is_sent_and_one_is_known(studio: Studio) -> None
     assert isinstance(studio.take("a.jpg"), Uploaded)
     assert isinstance(studio.take("in/b.jpg"), AlreadyKnown)
     assert [seen.method for seen in studio.service.requests] == ["HEAD", "POST"]
+
+
+def test_equal_content_of_the_organization_that_was_chosen_at_an_earlier_login_is_asked_for(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.share = replace(studio.share, organization="")
+    for number, (chosen, how) in enumerate(
+        [("first", None), ("first", "equal_content"), ("second", "asked")]
+    ):
+        monkeypatch.setattr(GivenToken, "organization", chosen)
+        studio.drop(f"{number}.jpg", picture())
+        outcome = studio.take(f"{number}.jpg")
+        assert (outcome.how if isinstance(outcome, AlreadyKnown) else None) == how
+    assert studio.service.counters["HEAD /upload"] == 2
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ from watcher.record import (
     write_sidecar,
 )
 from watcher.sidecar import NAME_MAX, ForeignRecord, sidecar_line
-from watcher.tree import stamp_of
+from watcher.tree import open_regular, stamp_of
 
 NAME = "a.jpg"
 LINE = sidecar_line(NAME, HASH)
@@ -363,11 +363,10 @@ def test_no_sidecar_is_current_beside_an_empty_image(desk: Desk) -> None:
 def test_a_record_that_goes_between_two_looks_is_none_and_not_anothers(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = record.open_regular
 
     def late(name: str, folder: int) -> int:
         os.unlink(name, dir_fd=folder)
-        return real(name, folder)
+        return open_regular(name, folder)
 
     monkeypatch.setattr(record, "open_regular", late)
     desk.write_sidecar()

@@ -46,11 +46,11 @@ class Renewable:
 
     def __init__(self, *tokens: str, organization: str = "") -> None:
         self._tokens = list(tokens)
-        self._organization = organization
+        self.organization = organization
         self.refused: list[str] = []
 
     def current(self) -> Access:
-        return Access(self._tokens[0], self._organization)
+        return Access(self._tokens[0], self.organization)
 
     def renewed(self, refused: str) -> Access:
         self.refused.append(refused)
@@ -128,6 +128,7 @@ def test_the_organization_is_the_shares_else_the_logins_else_none(
     tokens = Renewable(sandbox.access_token, organization=chosen)
     with a_connection() as connection:
         service = Service(connection, url=sandbox.url + "/", tokens=tokens)
+        assert service.whose(organization) == sent
         upload(service, organization=organization)
         assert service.knows(SHA256, organization=organization)
     assert [seen.organization for seen in sandbox.requests] == [sent, sent]

@@ -370,6 +370,27 @@ def test_a_state_directory_that_cannot_be_written_to_holds_only_what_could_be_lo
         assert refreshes(service) == 1
 
 
+def test_a_refresh_token_is_not_spent_while_there_is_no_room_for_its_successor(
+    start: Start, service: Sandbox, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held in memory alone, it would be lost with the process, and the login with it."""
+    tokens = start(service.refresh_token)
+    token, asked = tokens.current().token, refreshes(service)
+
+    def fail(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fail)
+        for _ in range(2):
+            with pytest.raises(ServiceTrouble, match=r"cannot be stored: No space left"):
+                tokens.renewed(token)
+    assert refreshes(service) == asked
+    assert [path.name for path in state.iterdir()] == ["token.json"]
+    after_restart = start(service.refresh_token)
+    assert works(service, after_restart.renewed(token).token)
+
+
 # Another process: login, logout, another daemon
 
 
@@ -394,6 +415,7 @@ def test_a_login_is_noticed_while_running(
     token = sign_in(service, state, clock, organization="chosen")
     assert tokens.current() == Access(token, "chosen")
     another = sign_in(service, state, clock, organization="other")
+    assert tokens.organization == "other"
     assert tokens.current() == Access(another, "other")  # though the first was still good
     assert not service.requests
 
@@ -616,7 +638,9 @@ def test_a_rotated_refresh_token_is_on_the_disk_before_its_access_token_is_used(
     monkeypatch.setattr(os, "fsync", noting_fsync)
     monkeypatch.setattr(os, "rename", noting_rename)
     token = tokens.renewed(tokens.current().token).token
-    assert steps == ["fsync file", "rename", "fsync folder"]
+    tried, *written = steps  # first that there is room for it
+    assert tried == "fsync file"
+    assert written == ["fsync file", "rename", "fsync folder"]
     assert stored(state).access_token == token
     assert stored(state).refresh_token == service.refresh_token
     assert (before != service.refresh_token) is service._grants.rules.rotate_refresh_tokens

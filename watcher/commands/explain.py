@@ -76,6 +76,8 @@ def _examined(path: str, shares: Sequence[Share], examination: Examination) -> B
 class _NotAsked:
     """Tokens for a service that is not asked."""
 
+    organization = ""
+
     def current(self) -> Access:
         """None."""
         raise LoginNeeded("a rehearsal asks nothing")
