@@ -19,6 +19,9 @@ from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.form import FileBody
 
 
+UPLOAD, HEALTH = "/upload", "/health"
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The service took it; `sha256` is the hash of what arrived there, lower-case hex."""
@@ -64,7 +67,7 @@ class Service:
 
     def __init__(self, connection: Connection, *, url: str, tokens: Tokens) -> None:
         self._connection = connection
-        self._upload_url = url.rstrip("/") + "/upload"
+        self._url = url.rstrip("/")
         self._tokens = tokens
 
     def whose(self, organization: str) -> str:
@@ -85,12 +88,18 @@ class Service:
     def _is_known(self, answer: Answer) -> bool | None:
         match answer.status:
             case 200:
-                is_page = answer.headers.get("content-type", "").startswith("text/html")
-                return None if is_page else True
+                return None if _is_page(answer) else True
             case 404:
                 return False
             case _:
                 raise self._trouble(answer)
+
+    def confirm_up(self) -> None:
+        """Raises `ServiceTrouble` if it does not say that it is up (GET /health, as the vendor's
+        client asks): something else may answer in its place, which knows no content at all."""
+        answer = self._connection.exchange("GET", self._url + HEALTH, headers={})
+        if answer.status != 200 or _is_page(answer):
+            raise ServiceTrouble(f"it does not say that it is up: {HEALTH} gave {answer.status}")
 
     def upload(self, file: FileBody, *, sha256: str, organization: str) -> Accepted | Refused:
         """Sends one file (POST).
@@ -137,7 +146,7 @@ class Service:
             asked = {**query, "organization": chosen} if chosen else query
             authorized = {**headers, "Authorization": f"Bearer {access.token}"}
             return self._connection.exchange(
-                method, self._upload_url, query=asked, headers=authorized, body=body
+                method, self._url + UPLOAD, query=asked, headers=authorized, body=body
             )
 
         access = self._tokens.current()
@@ -156,6 +165,11 @@ class Service:
             f"it answered {answer.status}: {message_in(answer)}",
             retry_after=retry_after(answer.headers.get("retry-after"), now=time.time()),
         )
+
+
+def _is_page(answer: Answer) -> bool:
+    """Whether it is for people, and so some gateway's or a portal's."""
+    return answer.headers.get("content-type", "").startswith("text/html")
 
 
 def _insisting(ask: Callable[[], Answer]) -> Answer:

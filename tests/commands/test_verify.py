@@ -442,19 +442,29 @@ def test_trouble_is_waited_out_and_then_ends_it(
     assert beside(image).exists()
 
 
-def test_a_gateways_page_does_not_say_that_the_service_has_lost_anything(
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (faults.Html(), "a page for people"),
+        (faults.Html(404), "/health gave 404"),
+        (faults.Status(404), "/health gave 404"),
+    ],
+)
+def test_a_gateway_in_its_place_does_not_say_that_the_service_has_lost_anything(
     installed: Installation,
     commands: Commands,
     service: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
+    fault: faults.Fault,
+    told: str,
 ) -> None:
     monkeypatch.setattr(verify_remote, "LONGEST_SECONDS", 0.0)
     image = recorded(installed, "a.jpg")
-    service.fault(faults.Html(), path="/upload", times=None)
+    service.fault(fault, times=None)
     code, out, err = commands.verify(remote=True, as_json=True)
     assert code == 1
     assert "lost" not in objects(out)[0]
-    assert "a page for people" in err
+    assert told in err
     assert beside(image).exists()
 
 

@@ -32,7 +32,7 @@ from watcher.errors import (
 from watcher.exit_codes import CONFIGURATION, LOGIN_NEEDED
 from watcher.login import organizations
 from watcher.printable import printable
-from watcher.service import Service, Tokens
+from watcher.service import HEALTH, Service, Tokens
 from watcher.token_store import Stored, TokenStore
 from watcher.tokens import FORM, seed_of
 
@@ -142,7 +142,7 @@ def organization(configured: Sequence[str], known: Login) -> Finding:
 def reached(connect: Connect, *, api: str, auth: str | None) -> Iterator[Finding]:
     """Whether service and auth server (None: not needed) answer at all."""
     yield from _answers(
-        "service", api, lambda ask: ask.exchange("GET", f"{_bare(api)}/health", headers={}), connect
+        "service", api, lambda ask: ask.exchange("GET", f"{_bare(api)}{HEALTH}", headers={}), connect
     )
     if auth is not None:
         # A question without its token: the refusal shows that it answers, and costs nobody a login.

@@ -87,6 +87,8 @@ class Remote:
         known = self._service.knows(image.sha256, organization=share.organization)
         if known is None:
             raise ServiceTrouble("it answered with a page for people, as a gateway would")
+        if not known:
+            self._service.confirm_up()
         return known
 
     def _sent(self, share: Share, path: str) -> str:
