@@ -18,7 +18,6 @@ from watcher.connection import NOTHING, Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.form import FileBody
 
-
 UPLOAD, HEALTH = "/upload", "/health"
 
 

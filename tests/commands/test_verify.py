@@ -424,6 +424,24 @@ def test_denied_access_ends_it(installed: Installation, commands: Commands) -> N
     assert "Check the organization" in err
 
 
+def test_access_that_is_denied_to_one_share_keeps_no_other_from_being_verified(
+    installed: Installation, commands: Commands, service: Sandbox
+) -> None:
+    image, other = recorded(installed, "a.jpg"), installed.folder / "other"
+    other.mkdir()
+    for each in (image, beside(image)):
+        shutil.copy2(each, other)
+    service.forget(digest(image))
+    installed.configure(
+        share='organization = "somebody-else"', more=f'[[share]]\npath = "{other}"\n'
+    )
+    code, out, err = commands.verify(remote=True, as_json=True)
+    assert code == 1
+    assert f"not everything was verified: {installed.share}: it answered 403" in err
+    (lost,) = objects(out)[0]["lost"]
+    assert (lost["share"], lost["done"]) == (str(other), "sent again")
+
+
 def test_trouble_is_waited_out_and_then_ends_it(
     installed: Installation,
     commands: Commands,
@@ -443,7 +461,7 @@ def test_trouble_is_waited_out_and_then_ends_it(
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    "case",
     [
         (faults.Html(), "a page for people"),
         (faults.Html(404), "/health gave 404"),
@@ -455,10 +473,10 @@ def test_a_gateway_in_its_place_does_not_say_that_the_service_has_lost_anything(
     commands: Commands,
     service: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
-    fault: faults.Fault,
-    told: str,
+    case: tuple[faults.Fault, str],
 ) -> None:
     monkeypatch.setattr(verify_remote, "LONGEST_SECONDS", 0.0)
+    fault, told = case
     image = recorded(installed, "a.jpg")
     service.fault(fault, times=None)
     code, out, err = commands.verify(remote=True, as_json=True)

@@ -141,8 +141,9 @@ def organization(configured: Sequence[str], known: Login) -> Finding:
 
 def reached(connect: Connect, *, api: str, auth: str | None) -> Iterator[Finding]:
     """Whether service and auth server (None: not needed) answer at all."""
+    health = _bare(api) + HEALTH
     yield from _answers(
-        "service", api, lambda ask: ask.exchange("GET", f"{_bare(api)}{HEALTH}", headers={}), connect
+        "service", api, lambda ask: ask.exchange("GET", health, headers={}), connect
     )
     if auth is not None:
         # A question without its token: the refusal shows that it answers, and costs nobody a login.

@@ -17,7 +17,7 @@ from watcher.commands.verify_display import Display
 from watcher.commands.verify_findings import Finding, Sums
 from watcher.commands.verify_remote import Remote, remotes
 from watcher.conditions import REMEDIES
-from watcher.errors import AccessDenied, LoginNeeded, ServiceError
+from watcher.errors import AccessDenied, LoginNeeded
 from watcher.exit_codes import AMISS, LOGIN_NEEDED, OK, USAGE
 from watcher.settings import Settings
 from watcher.settling import outlive_lease_breaks
@@ -74,7 +74,7 @@ class _Verification:
         self._remote = remote
         self._stop = stop
         self._sums = Sums()
-        self._error: ServiceError | None = None
+        self._fatal: Fatal | None = None
         self._display = Display(places, as_json=as_json)
 
     def run(self) -> int:
@@ -88,13 +88,13 @@ class _Verification:
                     for result in course.results():
                         self._take_in(result)
             self._display.show(self._sums, ended=True)
-        error = "" if self._error is None else _in_words(self._error)
+        error = "" if self._fatal is None else _in_words(self._fatal)
         self._display.summary(self._sums, error=error)
-        if error:
+        if self._fatal is not None:
             _complain(error)
-        if isinstance(self._error, LoginNeeded):
-            return LOGIN_NEEDED
-        return AMISS if self._error or self._sums.findings else OK
+            if isinstance(self._fatal.error, LoginNeeded):
+                return LOGIN_NEEDED
+        return AMISS if error or self._sums.findings else OK
 
     def _take_in(self, result: Result) -> None:
         sums = self._sums
@@ -112,21 +112,21 @@ class _Verification:
                 sums.findings[kind] += 1
                 sums.removed += removed
                 self._display.found(result)
-            case Fatal(error):
-                self._error = self._error or error
+            case Fatal():
+                self._fatal = self._fatal or result
         self._display.show(sums)
 
 
-def _in_words(error: ServiceError) -> str:
+def _in_words(fatal: Fatal) -> str:
     """What the service would not do, and the remedy; not everything was verified."""
-    match error:
+    match fatal.error:
         case LoginNeeded():
             remedy = REMEDIES["login_needed"]
         case AccessDenied():
             remedy = REMEDIES["access_denied"]
         case _:
             remedy = "Try again later."
-    return f"not everything was verified: {error}. {remedy}"
+    return f"not everything was verified: {fatal.share.root}: {fatal.error}. {remedy}"
 
 
 def _complain(text: str) -> None:

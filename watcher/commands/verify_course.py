@@ -17,9 +17,16 @@ from watcher.commands.verify_findings import Finding
 from watcher.commands.verify_image import Recorded, compared, hashed, recorded
 from watcher.commands.verify_remote import Remote
 from watcher.commands.verify_walk import Walk
-from watcher.errors import FileUnreadable, RecordUnwritable, ServiceError, ShareGone
+from watcher.errors import (
+    AccessDenied,
+    FileUnreadable,
+    RecordUnwritable,
+    ServiceError,
+    ShareGone,
+)
 from watcher.hangs import HUNG_SECONDS
 from watcher.scan import Found, Unreadable
+from watcher.share import Share
 from watcher.tree import NotThere, split
 
 LOOK_SECONDS = 0.5
@@ -50,9 +57,11 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Fatal:
-    """The service is not to be asked any further."""
+    """The service is not to be asked any further about this share; if it is not that access is
+    denied, about none."""
 
     error: ServiceError
+    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +226,9 @@ class Course:
                     if remote is not None and remote.failed is not None:
                         raise remote.failed
         except ServiceError as error:
-            self._stop.set()
-            self._tell(Fatal(error))
+            # Another share's organization may be another.
+            (self._given_up if isinstance(error, AccessDenied) else self._stop).set()
+            self._tell(Fatal(error, self._share))
 
     def _verify(self, path: str, remote: Remote | None) -> None:
         try:
