@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -20,10 +20,18 @@ from tests.end_to_end.running import Installation
 from tests.end_to_end.test_commands import on_a_terminal
 from watcher import settings
 from watcher.access import shares_of
-from watcher.commands import verify_course, verify_display, verify_remote, verify_walk
+from watcher.commands import (
+    verify_course,
+    verify_display,
+    verify_image,
+    verify_remote,
+    verify_walk,
+)
 from watcher.commands.census import Stocktaking
+from watcher.record import claim_beside, note_of, remove_note, remove_sidecar
 from watcher.sandbox import Sandbox, faults
 from watcher.settings import load
+from watcher.sidecar import ForeignRecord
 
 HOSTILE = os.fsdecode(b"[red]\xff\x1b[31m\n.jpg")
 WRONG = "0" * 64
@@ -135,6 +143,32 @@ def test_what_is_rejected_without_a_note_is_so_though_the_mirror_is_empty(
     installed.drop("Monday/b.jpg", raw())
     _, summary = objects(commands.verify(as_json=True)[1])
     assert (summary["rejected"], summary["waiting"]) == (1, 1)
+
+
+def test_a_record_that_goes_while_it_is_looked_at_is_nothing_amiss(
+    installed: Installation, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside `retry`, and beside a daemon that follows a rename."""
+
+    def note_gone(image: str, folder: int) -> Literal["ours", "foreign", "none"]:
+        remove_note(image, folder)
+        return note_of(image, folder)
+
+    def sidecar_gone(image: str, folder: int) -> str | ForeignRecord | None:
+        remove_sidecar(image, folder)
+        return claim_beside(image, folder)
+
+    note = b"This image was not sent to AutoRetouch.\n"
+    for name in ("there.jpg.rejected.txt", "gone.jpg.rejected.txt"):
+        installed.drop(name, note)
+    installed.drop("there.jpg", raw())
+    recorded(installed, "renamed.jpg", 1).unlink()
+    recorded(installed, "sent.jpg", 2)
+    monkeypatch.setattr(verify_walk, "note_of", note_gone)
+    for module in (verify_walk, verify_image):
+        monkeypatch.setattr(module, "claim_beside", sidecar_gone)
+    code, out, _ = commands.verify(as_json=True)
+    assert (code, objects(out)[0]) == (0, {})
 
 
 def test_each_kind_of_finding(

@@ -22,7 +22,7 @@ from watcher.record import (
 )
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
-from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
+from watcher.tree import NotThere, is_free, look, open_regular, reading, split, stamp_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
             case ForeignRecord():
                 believed = "the daemon takes it for current" if state == "uploaded" else ""
                 return Finding("foreign", share.mirror or share.root, path + SIDECAR, believed)
+            case None if is_free(name + SIDECAR, records):
+                return "waiting"  # it went just now
             case None:
                 return Finding("torn", share.mirror or share.root, path + SIDECAR)
             case str() as sha256:

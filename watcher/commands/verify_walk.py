@@ -92,17 +92,30 @@ class Walk(Visitor):
     def _look_at(self, path: str, image: str, suffix: str, records: int, *, there: bool) -> None:
         try:
             with readable_records(image):
-                if suffix == NOTE:
-                    ours = note_of(image, records) == "ours"
-                    if ours != there:
-                        self._say("orphaned_note" if ours else "foreign", path)
-                elif not there or note_of(image, records) == "ours":
-                    # (One beside an image that is not rejected is looked at with the image.)
-                    foreign = isinstance(claim_beside(image, records), ForeignRecord)
-                    if foreign or not there:
-                        self._say("foreign" if foreign else "orphaned_sidecar", path)
+                look = self._wrong_note if suffix == NOTE else self._wrong_sidecar
+                wrong = look(image, records, there=there)
+                if wrong is not None and not is_free(image + suffix, records):
+                    self._say(wrong, path)
         except RecordUnwritable as error:
             self._say("unreadable", path, str(error))
+
+    @staticmethod
+    def _wrong_note(image: str, records: int, *, there: bool) -> Kind | None:
+        match note_of(image, records):
+            case "ours":
+                return None if there else "orphaned_note"
+            case "foreign":
+                return "foreign" if there else None
+            case _:
+                return None  # it went just now
+
+    @staticmethod
+    def _wrong_sidecar(image: str, records: int, *, there: bool) -> Kind | None:
+        if there and note_of(image, records) != "ours":
+            return None  # it is looked at with the image
+        if isinstance(claim_beside(image, records), ForeignRecord):
+            return "foreign"
+        return None if there else "orphaned_sidecar"
 
     def _say(self, kind: Kind, path: str, found: str = "") -> None:
         self._tell(Finding(kind, self._share.mirror or self._share.root, path, found))
