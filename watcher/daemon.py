@@ -173,9 +173,9 @@ class Daemon:
             self._unpublished = ""
         except OSError as error:
             # Nobody but `status` misses it, so it is said once and the images go on.
-            if self._unpublished != str(error):
-                self._unpublished = str(error)
-                self._log.error("failed", reason="state_unwritable", found=str(error))
+            if self._unpublished != (found := f"{published.path}: {error.strerror}"):
+                self._unpublished = found
+                self._log.error("failed", reason="state_unwritable", found=found)
 
     # A new configuration
 

@@ -31,12 +31,13 @@ class FileBody:
     """The multipart body of an upload, streamed from an open file; its length is known ahead.
 
     It may wait for long until it is sent, and be sent again: if the file has changed by then,
-    or by its end, this raises `FileChanged` before the form is whole. What was really sent is
-    proved by the hash that the service returns. `on_sent` is told how many of its bytes are handed
-    over, again and again.
+    or by its end, this raises `FileChanged` before the form is whole. `sha256` is of what was
+    inspected; of what was really sent, the service returns it. `on_sent` is told how many of its
+    bytes are handed over, again and again.
     """
 
-    def __init__(self, file: OpenFile, *, form: Format, pace: Pace | NoPace) -> None:
+    def __init__(self, file: OpenFile, sha256: str, *, form: Format, pace: Pace | NoPace) -> None:
+        self.sha256 = sha256
         self._file = file
         self._pace = pace
         self.on_sent: Callable[[int], None] = lambda _: None
@@ -71,8 +72,8 @@ class FileBody:
             length = min(self._pace.piece, self._size - offset)
             self._pace.keep(length)
             yield FilePart(self._file.fd, offset, length, self._read, self.on_sent)
-        # Not for other rights, or another name: what took long to send would be sent in vain.
-        if self._file.rewritten:
+        # (Not for other rights, or another name: what took long to send would be sent in vain.)
+        if not self._file.still_holds(self.sha256):
             raise FileChanged
         yield self._tail
 

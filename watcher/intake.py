@@ -15,6 +15,7 @@ from watcher.candidate import Priority
 from watcher.errors import ShareTrouble
 from watcher.folders import Folders
 from watcher.record import NOTE, SIDECAR
+from watcher.renames import distrust
 from watcher.scan import Found, ScanSummary, Unreadable, Visitor, scan, walk
 from watcher.share import Share
 from watcher.watch import Watch
@@ -27,7 +28,6 @@ MAX_FOLDERS = 1_000
 
 DOOR_SECONDS = 0.2
 """How long a scan waits at the backlog's door before it looks up."""
-
 
 Report = Callable[[Share, ScanSummary], None]
 """Who wants to know of a scan that ended; called from the intake's thread."""
@@ -182,12 +182,14 @@ class Intake(Visitor):
             folder = next(iter(self._appeared))  # the oldest: what moved on is followed in order
             source = self._appeared.pop(folder)
         try:
-            if source is not None:
-                self.share.move_records(source, folder)
+            came_along = source is not None and self.share.move_records(source, folder)
             for file in scan(self.share, folder, visitor=self):
                 if isinstance(file, Unreadable):
                     self.overflowed()
                 elif file.state in {"none", "stale"}:
+                    self._offer(file.path)
+                elif self.share.mirror is not None and not came_along:
+                    distrust(self.share, file.path)  # it was a former folder's of that name
                     self._offer(file.path)
             well = self._often or self.watch.complete
         except ShareTrouble:

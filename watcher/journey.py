@@ -232,12 +232,12 @@ class Journey:
                 return Held()
             if self._service.knows(sha256, organization=organization):
                 return self._recorded(candidate, file, sha256) or AlreadyKnown(image, sha256, size)
-            body = FileBody(file, form=image.format, pace=self._pace)
+            body = FileBody(file, sha256, form=image.format, pace=self._pace)
             body.on_sent = candidate.on_sent
             with candidate.share.uploads as first, self._uploads as second:
                 if not (first and second):
                     return Held()  # as with reading
-                answer = self._service.upload(body, sha256=sha256, organization=organization)
+                answer = self._service.upload(body, organization=organization)
             if not file.unchanged:
                 return Changed()  # whatever was sent, it is not this file any more
             match answer:

@@ -52,13 +52,17 @@ class OpenFile:
         with reading:
             return stamp_of(os.fstat(self.fd)) == self.stamp
 
-    @property
-    def rewritten(self) -> bool:
-        """Whether size or modification time changed: whoever renames it, links to it or gives it
-        other rights changes neither."""
+    def still_holds(self, sha256: str) -> bool:
+        """Whether its content is what had this hash when it was opened, whatever its name and
+        rights are by now: it is read again where the change time moved alone."""
         with reading:
             now = stamp_of(os.fstat(self.fd))
-        return now._replace(ctime_ns=0) != self.stamp._replace(ctime_ns=0)
+            if now._replace(ctime_ns=0) != self.stamp._replace(ctime_ns=0):
+                return False
+            if now.ctime_ns == self.stamp.ctime_ns:
+                return True
+            content = Digest(self.fd, now.size).finish()
+            return content == sha256 and stamp_of(os.fstat(self.fd)) == now
 
     @property
     def hole(self) -> Hole:

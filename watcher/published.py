@@ -31,7 +31,7 @@ class Published:
     def __init__(self, state_dir: str) -> None:
         self._folder = state_dir
         self._lock = os.path.join(state_dir, "daemon.lock")
-        self._file = os.path.join(state_dir, "daemon.json")
+        self.path = os.path.join(state_dir, "daemon.json")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -63,11 +63,11 @@ class Published:
 
     def publish(self, snapshot: Snapshot) -> None:
         """Writes it, whole. Raises `OSError`: whoever asks can do without."""
-        temporary = f"{self._file}.tmp"
+        temporary = f"{self.path}.tmp"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
         with open(fd, "w", encoding="ascii") as file:
             json.dump(asdict(snapshot), file)
-        os.replace(temporary, self._file)
+        os.replace(temporary, self.path)
 
     def runs(self) -> bool:
         """Whether a daemon runs. Raises `ConfigurationError` if this user may not know."""
@@ -87,7 +87,7 @@ class Published:
         if not self.runs():
             return None
         try:
-            with open(self._file, "rb") as file:
+            with open(self.path, "rb") as file:
                 # Not `validate_json`, which refuses names that are not UTF-8.
                 return TypeAdapter(Snapshot).validate_python(json.load(file))
         except (FileNotFoundError, ValueError):  # of another version, perhaps

@@ -31,9 +31,25 @@ def forget(share: Share, path: str) -> None:
     with suppress(NotThere), _folder_or_none(share, folder) as images:
         if images is None or is_free(name, images):
             with share.records(folder, images) as records:
-                if records is not None:
-                    remove_sidecar(name, records)
-                    remove_note(name, records)
+                _remove(name, records)
+
+
+def distrust(share: Share, path: str) -> None:
+    """Takes the record of `path` away although a file is there: it is another's, which was there
+    before."""
+    folder, name = split(path)
+    with (
+        suppress(NotThere),
+        share.tree.folder(folder) as images,
+        share.records(folder, images) as records,
+    ):
+        _remove(name, records)
+
+
+def _remove(name: str, records: int | None) -> None:
+    if records is not None:
+        remove_sidecar(name, records)
+        remove_note(name, records)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Service:
         if answer.status != 200 or _is_page(answer):
             raise ServiceTrouble(f"it does not say that it is up: {HEALTH} gave {answer.status}")
 
-    def upload(self, file: FileBody, *, sha256: str, organization: str) -> Accepted | Refused:
+    def upload(self, file: FileBody, *, organization: str) -> Accepted | Refused:
         """Sends one file (POST).
 
         Raises `ServiceTrouble`, `LoginNeeded`, `AccessDenied`, and what reading the file raises.
@@ -113,8 +113,8 @@ class Service:
         answer = send()
         if answer.status == 500:  # it may have taken the file all the same
             file.on_sent(0)  # all begins anew
-            if self._is_known(self._asked(sha256, organization)):
-                return Accepted(sha256)
+            if self._is_known(self._asked(file.sha256, organization)):
+                return Accepted(file.sha256)
             answer = _insisting(send)
         match answer.status:
             case 200 | 201:

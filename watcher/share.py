@@ -100,24 +100,29 @@ class Share:
         finally:
             os.close(folder)
 
-    def move_records(self, source: str, folder: str) -> None:
-        """A folder of images was seen to move: its records in a mirror follow.
+    def move_records(self, source: str, folder: str) -> bool:
+        """A folder of images was seen to move: its records in a mirror follow. False if there are
+        none, or something else is in the way; then they stay.
 
-        Beside the images they went along. Where something else is in the way, they stay; then the
-        service is asked about each image.
+        Beside the images they went along.
         """
         if self.mirror is None:
-            return
+            return True
         mirror = Tree(self.mirror, missing=RecordUnwritable)
         (above, name), (new_above, new_name) = split(source), split(folder)
         with suppress(NotThere, FileUnreadable), mirror.folder(above) as old:
             new = mirror.open_folder(new_above, create=True)
             try:
+                with suppress(OSError):  # what deleted images have left there is empty
+                    os.rmdir(new_name, dir_fd=new)
                 rename_to_free(name, new_name, old, new)
             except OSError as error:
                 if error.errno not in {errno.ENOENT, errno.EEXIST}:
                     raise RecordUnwritable(
                         f"cannot move {source!a} in {self.mirror}: {error.strerror}"
                     ) from error
+            else:
+                return True
             finally:
                 os.close(new)
+        return False

@@ -225,8 +225,9 @@ def test_a_daemon_that_has_told_nothing_for_long_is_not_believed(shown: Status) 
         code, text = shown()
         _, found = shown.object()
     assert code == 1
-    assert "it does not get on." in text
-    assert "has told nothing for 61 minutes." in text
+    assert "it tells nothing." in text
+    assert "has told nothing for 61 minutes:" in text
+    assert "cannot write to its state directory" in text
     assert found["daemon"]["state"] == "not_answering"
 
 

@@ -82,8 +82,8 @@ class Meddling(Service, NoPace):
         self.now_comes("known?")
         return answer
 
-    def upload(self, file: FileBody, *, sha256: str, organization: str) -> Accepted | Refused:
-        answer = super().upload(file, sha256=sha256, organization=organization)
+    def upload(self, file: FileBody, *, organization: str) -> Accepted | Refused:
+        answer = super().upload(file, organization=organization)
         self.now_comes("sent")
         return answer
 

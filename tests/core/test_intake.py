@@ -362,6 +362,26 @@ def test_the_records_in_a_mirror_follow_folders_that_traded_places_in_order(
     assert there == {"a": "b", "b": "a"}
 
 
+@pytest.mark.parametrize("source", [None, "where/nothing/was/recorded"])
+def test_a_folder_that_appears_does_not_inherit_what_a_mirror_has_of_a_former_one(
+    tmp_path: Path, source: str | None
+) -> None:
+    """Names and times can be the same: cameras count from 1, memory cards by two seconds."""
+    folder = tmp_path / "mirror" / "today"
+    folder.mkdir(parents=True)
+    desk = Desk(tmp_path / "share", mirror=str(folder.parent))
+    image = desk.drop("today/a.jpg")
+    with opened_folder(folder) as fd:
+        write_sidecar("a.jpg", HASH, stamp=stamp_of(image.stat()), mode=0o644, folder=fd)
+    desk.run()
+    assert desk.reports.came(1)
+    assert desk.reports.all[0].recorded == 1
+    desk.intake.appeared("today", source)
+    assert desk.next_paths(1) == {"today/a.jpg"}
+    assert not list(folder.iterdir())
+    desk.end()
+
+
 def test_lost_events_are_made_up_for_by_a_scan(quiet: Desk) -> None:
     quiet.drop("a.jpg")
     quiet.intake.overflowed()

@@ -82,15 +82,16 @@ def body_of(
     try:
         os.pwrite(fd, content, 0)
         seen = Observation(stamp_of(os.fstat(fd)), 0)
-        yield FileBody(OpenFile.of(fd, name, seen, None), form=form, pace=pace or NoPace())
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = OpenFile.of(fd, name, seen, None)
+        yield FileBody(file, sha256, form=form, pace=pace or NoPace())
     finally:
         os.close(fd)
 
 
 def upload(service: Service, content: bytes = CONTENT, organization: str = "") -> object:
-    sha256 = hashlib.sha256(content).hexdigest()
     with body_of(content) as body:
-        return service.upload(body, sha256=sha256, organization=organization)
+        return service.upload(body, organization=organization)
 
 
 # The ordinary course
@@ -145,7 +146,7 @@ def test_a_body_is_as_long_as_announced_and_arrives_whole(
     content = os.urandom(size)
     with body_of(content, form=form, name=f"a.{form}") as body:
         assert sum(map(len, body)) == body.length
-        answer = service.upload(body, sha256=SHA256, organization="")
+        answer = service.upload(body, organization="")
     sha256 = hashlib.sha256(content).hexdigest()
     assert answer == Accepted(sha256)
     stored = sandbox.uploads[sha256]
@@ -156,7 +157,7 @@ def test_a_body_is_as_long_as_announced_and_arrives_whole(
 @pytest.mark.parametrize("raw", HARD_NAMES)
 def test_no_name_breaks_the_form(service: Service, sandbox: Sandbox, raw: bytes) -> None:
     with body_of(CONTENT, name=os.fsdecode(raw)) as body:
-        assert service.upload(body, sha256=SHA256, organization="") == Accepted(SHA256)
+        assert service.upload(body, organization="") == Accepted(SHA256)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,100}", sandbox.uploads[SHA256].file_name)
 
 
@@ -181,7 +182,7 @@ def test_a_capped_body_is_sent_in_its_caps_pieces(service: Service) -> None:
     pace = Pace(200_000, clock=clock, wait=clock.advance)
     with body_of(os.urandom(95_000), pace=pace) as body:
         assert max(map(len, body)) == pace.piece == 10_000
-        assert isinstance(service.upload(body, sha256=SHA256, organization=""), Accepted)
+        assert isinstance(service.upload(body, organization=""), Accepted)
 
 
 @pytest.mark.parametrize("size", [0, 1000, 2 * MAX_PIECE + 1])
@@ -189,7 +190,7 @@ def test_how_much_of_it_is_sent_is_told_from_nothing_to_all(service: Service, si
     told: list[int] = []
     with body_of(os.urandom(size)) as body:
         body.on_sent = told.append
-        assert isinstance(service.upload(body, sha256=SHA256, organization=""), Accepted)
+        assert isinstance(service.upload(body, organization=""), Accepted)
     assert (told[0], told[-1]) == (0, size)
     assert all(0 <= after - before <= STEP for before, after in pairwise(told))
 
@@ -217,7 +218,7 @@ def test_a_file_that_changed_while_it_waited_is_not_sent_and_the_next_one_is(
     with body_of(b"x" * size) as body:
         change(body._file.fd, CHANGES[changes])
         with pytest.raises(FileChanged):
-            service.upload(body, sha256=SHA256, organization="")
+            service.upload(body, organization="")
     assert not sandbox.uploads
     assert not sandbox.requests
     assert upload(service) == Accepted(SHA256)
@@ -235,9 +236,26 @@ def test_a_file_that_changes_while_it_is_sent_is_not_sent_to_its_end(
 
         body.on_sent = sent
         with pytest.raises(FileChanged):
-            service.upload(body, sha256=SHA256, organization="")
+            service.upload(body, organization="")
     assert not sandbox.uploads
     assert upload(service) == Accepted(SHA256)
+
+
+def test_a_file_that_is_rewritten_while_it_is_sent_is_not_sent_though_its_time_is_set_back(
+    service: Service, sandbox: Sandbox
+) -> None:
+    with body_of(b"x" * 3 * MAX_PIECE) as body:
+        fd, before = body._file.fd, os.fstat(body._file.fd)
+
+        def sent(so_far: int) -> None:
+            while so_far and os.fstat(fd).st_ctime_ns == before.st_ctime_ns:
+                os.pwrite(fd, b"y", 0)
+                os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        body.on_sent = sent
+        with pytest.raises(FileChanged):
+            service.upload(body, organization="")
+    assert not sandbox.uploads
 
 
 def test_a_file_that_gets_other_rights_while_it_is_sent_is_sent_to_its_end(
@@ -254,7 +272,7 @@ def test_a_file_that_gets_other_rights_while_it_is_sent_is_sent_to_its_end(
                 os.fchmod(body._file.fd, 0o640)
 
         body.on_sent = sent
-        assert service.upload(body, sha256=sha256, organization="") == Accepted(sha256)
+        assert service.upload(body, organization="") == Accepted(sha256)
     assert sandbox.counters["POST /upload"] == 1
 
 
@@ -267,7 +285,7 @@ def test_a_file_that_cannot_be_read_any_more_is_no_trouble_of_the_service(servic
 
         body.on_sent = sent
         with pytest.raises(FileUnreadable):
-            service.upload(body, sha256=SHA256, organization="")
+            service.upload(body, organization="")
     assert upload(service) == Accepted(SHA256)
 
 

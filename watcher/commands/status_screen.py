@@ -73,9 +73,10 @@ def _daemon(report: Report) -> Sequence[str | tuple[str, str]]:
     process = f"process {snapshot.pid}, version {snapshot.version}"
     if daemon.state == "not_answering":
         return [
-            ("it does not get on. ", "bold red"),
-            f"It runs ({process}) but has told nothing for {_ago(report.at - snapshot.at)}. ",
-            "What follows is as old. Look at its log; restart it if that lasts.",
+            ("it tells nothing. ", "bold red"),
+            f"It runs ({process}) but has told nothing for {_ago(report.at - snapshot.at)}: ",
+            "it does not get on, or cannot write to its state directory (then images go on). ",
+            "What follows is as old. Look at its log; if nothing comes there, restart it.",
         ]
     return [f"runs since {_moment(snapshot.started)} ({process})"]
 
