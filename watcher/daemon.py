@@ -227,4 +227,4 @@ class Daemon:
             "failed": counts.failed,
             "bytes": counts.bytes,
         }
-        return summary | self._shift.recorded_before if self._once else summary
+        return summary | self._shift.besides if self._once else summary

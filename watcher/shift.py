@@ -249,11 +249,12 @@ class Shift:
         self._open.close()
 
     @property
-    def recorded_before(self) -> dict[str, int]:
-        """How many files had a record already, for the summary."""
+    def besides(self) -> dict[str, int]:
+        """How many files had a record already, and how many are left, for the summary."""
         return {
             "recorded_before": self.scans.recorded,
             "rejected_before": self.scans.rejected,
+            "in_backlog": len(self.backlog),
         }
 
     @property

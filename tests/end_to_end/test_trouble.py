@@ -119,6 +119,7 @@ def test_a_foreign_organization_is_access_denied_and_blames_no_file(
     result = installed.once()
     assert result.code == 1
     assert [e["condition"] for e in result.named("condition_raised")] == ["access_denied"]
+    assert result.named("stopped")[0]["in_backlog"] == 6
     assert not list(installed.share.rglob("*.rejected.txt"))
 
 
