@@ -241,7 +241,7 @@ class Intake(Visitor):
         """Before anything waits at the backlog's door: what is dropped from now on is noticed at
         once, however much there is to take in."""
         if self.watch.unplanted:
-            walk(self.share, self._plant)
+            walk(self.share, self._plant, self.goes_on)
             self.watch.unplanted = False
 
     def _plant(self, folder: str, fd: int, status: os.stat_result) -> None:

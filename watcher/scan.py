@@ -102,8 +102,13 @@ def scan(
             folders.extend(reversed(inside))
 
 
-def walk(share: Share, enter: Callable[[str, int, os.stat_result], None]) -> None:
-    """Only the folders, some six times as fast: calls `enter` in each, as `Visitor.enter`.
+def walk(
+    share: Share,
+    enter: Callable[[str, int, os.stat_result], None],
+    goes_on: Callable[[], None],
+) -> None:
+    """Only the folders, some six times as fast: calls `enter` in each, as `Visitor.enter`, and
+    `goes_on` at each name, as there.
 
     What cannot be entered is left out; the scan says so. Raises `ShareGone`.
     """
@@ -115,15 +120,13 @@ def walk(share: Share, enter: Callable[[str, int, os.stat_result], None]) -> Non
             with share.tree.folder(folder) as fd, Translated(folder):
                 enter(folder, fd, os.fstat(fd))
                 with os.scandir(fd) as entries:
-                    below += [
-                        prefix + each.name
-                        for each in entries
-                        if each.is_dir(follow_symlinks=False)
-                        and _is_ours(share, prefix + each.name)
-                    ]
+                    for entry in entries:
+                        goes_on()
+                        if entry.is_dir(follow_symlinks=False):
+                            below.append(prefix + entry.name)
         except (NotThere, FileUnreadable):
             continue
-        folders += below
+        folders += [each for each in below if _is_ours(share, each)]
 
 
 def _is_ours(share: Share, folder: str) -> bool:

@@ -27,7 +27,7 @@ from watcher import scan as scanning
 from watcher.errors import ShareGone
 from watcher.ignores import Ignores
 from watcher.record import write_note, write_sidecar
-from watcher.scan import Found, Unreadable, Visitor, scan
+from watcher.scan import Found, Unreadable, Visitor, scan, walk
 from watcher.share import Share
 from watcher.tree import NotThere, Tree, stamp_of
 
@@ -220,6 +220,18 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(
     assert [answer.path for answer in answers] == ["a/x.jpg", "locked", "z/x.jpg"]
     (unreadable,) = (answer for answer in answers if isinstance(answer, Unreadable))
     assert "Permission denied" in unreadable.why
+
+
+def test_a_walk_through_the_folders_tells_that_it_goes_on_at_each_name(root: Path) -> None:
+    """A folder of very many files, listed over a slow line, would else look like a hang."""
+    for number in range(5):
+        drop(root / "in" / f"{number}.jpg")
+    entered, told = list[str](), list[int]()
+    walk(
+        a_share(root), lambda folder, *_: entered.append(folder), lambda: told.append(len(entered))
+    )
+    assert entered == ["", "in"]
+    assert told == [1] + 5 * [2]
 
 
 def test_a_folder_of_a_mirror_that_may_not_be_entered_keeps_no_other_from_being_scanned(
