@@ -57,6 +57,9 @@ def who_imports(name: str) -> set[str]:
 ONLY = {
     "watchdog": ("observer", "its events and its faults are translated in one place"),
     "httpx": ("connection", "its errors are translated in one place"),
+    "connection": ("access dialling", "all others take what it is to them: `exchange`"),
+    "dialling": ("switchboard", "it is what the other process does"),
+    "switchboard": ("access cli wiring", "who has a line need not know where it leads"),
     "httptools": ("answer", "what it makes of an answer is told in one place"),
     "daemon": ("wiring", "whoever else built one would wire it in another way"),
     "wiring": ("cli", "it knows everything, so nobody may know it"),
@@ -77,7 +80,7 @@ ONLY = {
     ),
 }
 
-NOTHING_OF_THE_SERVICE = "service connection wire tokens token_store journey httpx"
+NOTHING_OF_THE_SERVICE = "service exchange line connection wire tokens token_store journey httpx"
 WITHOUT = {
     "daemon": (NOTHING_OF_THE_SERVICE, "it starts and stops, whatever is done"),
     "shift": (NOTHING_OF_THE_SERVICE, "it starts and stops, whatever is done"),

@@ -4,22 +4,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 
-from watcher import __version__
-from watcher.connection import MIN_BYTES_PER_SECOND, Connection, Trust, WireTransport
 from watcher.errors import ConfigurationError
+from watcher.exchange import Connection, Terms
 from watcher.ignores import Ignores
 from watcher.pace import NoPace, Pace
 from watcher.places import Places
-from watcher.proxies import proxies
 from watcher.settings import Settings
 from watcher.settling import Moment, Settling
 from watcher.share import Share
 from watcher.sign_in import Account
+from watcher.switchboard import Switchboard
 from watcher.token_store import TokenStore
 from watcher.tokens import GivenToken, RefreshedTokens
 
-USER_AGENT = f"autoretouch-watcher/{__version__}"
+MIN_BYTES_PER_SECOND = 16_000.0
+"""The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
 
 
 def shares_of(settings: Settings) -> tuple[Share, ...]:
@@ -105,26 +106,43 @@ def given(name: str, environ: Mapping[str, str]) -> str:
     return token
 
 
-def connections(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Connection]:
-    """Makes connections, all with the same trust. Raises `ConfigurationError`."""
-    trust = Trust(settings.api.ca_file)
-    proxy_for = proxies(settings.api.proxy, environ)
+def connections(
+    settings: Settings, environ: Mapping[str, str], board: Switchboard | None = None
+) -> Callable[[], Connection]:
+    """Makes connections, all with the same trust; with a `board`, lines to it. Raises
+    `ConfigurationError`."""
+    terms = terms_of(settings)
+
+    @cache
+    def direct() -> Callable[[], Connection]:
+        from watcher import connection  # noqa: PLC0415 - who has lines need not load httpx
+
+        return connection.connections(terms, environ)
+
+    if board is None:
+        return direct()
+    if terms.ca_file or terms.proxy:
+        direct()  # whether they can be used is to be known at once
+
+    def otherwise() -> Connection:
+        return direct()()
+
+    return board.lines(terms, otherwise)
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What connections have to know."""
     slowest = MIN_BYTES_PER_SECOND
     if settings.upload.max_mbit_per_second:
         # Under a cap, an upload takes as long as its share of the line makes it.
         share = _cap(settings) / min(settings.upload.parallel, settings.workers.count)
         slowest = min(slowest, share / 2)
-
-    def connect() -> Connection:
-        silence = settings.api.timeout_seconds
-        return Connection(
-            WireTransport(trust=trust, silence=silence, proxy_for=proxy_for),
-            timeout_seconds=silence,
-            user_agent=USER_AGENT,
-            slowest=slowest,
-        )
-
-    return connect
+    return Terms(
+        timeout_seconds=settings.api.timeout_seconds,
+        slowest=slowest,
+        ca_file=settings.api.ca_file,
+        proxy=settings.api.proxy,
+    )
 
 
 def settling_of(settings: Settings, *, rehearsal: bool = False) -> Settling:

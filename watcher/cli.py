@@ -1,7 +1,6 @@
 """The command line: words become settings, settings a run, and errors one clear text.
 
-`autoretouch-watcher [--config FILE] [--state-dir DIR] COMMAND`. Exit codes: 0 all well; 1 some
-files were rejected or failed; 2 usage; 77 login needed; 78 configuration.
+`autoretouch-watcher [--config FILE] [--state-dir DIR] COMMAND`. Exit codes: see `exit_codes`.
 """
 
 import gc
@@ -18,7 +17,8 @@ import click
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
 from watcher.exit_codes import AMISS, CONFIGURATION, OK
-from watcher.lean import loading_without
+from watcher.lean import all_loaded, loading_without
+from watcher.switchboard import switchboard
 
 if TYPE_CHECKING:
     from watcher.settings import Settings
@@ -82,20 +82,21 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
     """Watch the shares (in the foreground; systemd runs this)."""
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
-    with loading_without("rich", "pygments"):  # httpx and structlog would take 60 ms for them
-        from watcher.published import Published  # noqa: PLC0415 - as above
-        from watcher.wiring import build  # noqa: PLC0415 - as above
-    daemon = build(
-        where.settings,
-        state_dir=where.state_dir,
-        environ=os.environ,
-        once=once or dry_run,
-        rehearsal=dry_run,
-    )
-    gc.freeze()  # all that is loaded stays; what comes now may be garbage one day
-    gc.set_threshold(5_000)
-    with nullcontext() if dry_run else Published(where.state_dir).alone():
-        return daemon.run()
+    with switchboard(os.environ) as board:
+        with loading_without("rich", "pygments"):  # structlog would take 40 ms for them
+            from watcher.published import Published  # noqa: PLC0415 - as above
+            from watcher.wiring import build  # noqa: PLC0415 - as above
+        daemon = build(
+            where.settings,
+            state_dir=where.state_dir,
+            environ=os.environ,
+            board=board,
+            once=once or dry_run,
+            rehearsal=dry_run,
+        )
+        all_loaded()
+        with nullcontext() if dry_run else Published(where.state_dir).alone():
+            return daemon.run()
 
 
 @cli.command()

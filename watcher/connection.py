@@ -1,4 +1,4 @@
-"""The one place that knows httpx: one question and its answer over one kept-alive connection.
+"""The one place that knows httpx: questions and answers over one kept-alive connection.
 
 httpx is the face: its requests, its responses, its tree of errors and its seam for transports.
 Under that seam lies `wire`. Whatever goes wrong on the way becomes `ServiceTrouble` here, in words
@@ -9,21 +9,22 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Protocol, Self
+from typing import Self
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from watcher import __version__
 from watcher.answer import BrokenAnswerError
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
-from watcher.pieces import Piece
-from watcher.wire import BodyFailedError, Proxy, Request, UnfitRequestError, Wire
+from watcher.exchange import NOTHING, Answer, Body, Terms
+from watcher.pieces import BodyFailedError
+from watcher.proxies import proxies
+from watcher.wire import Proxy, Request, UnfitRequestError, Wire
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+USER_AGENT = f"autoretouch-watcher/{__version__}"
 
 MAX_ANSWER = 64 << 10
 """Bytes of an answer that are read; nothing documented is longer than a few hundred."""
@@ -37,36 +38,14 @@ FOREIGN = (
 )
 """All that httpx raises; a test walks it and fails if one is missing."""
 
-MIN_BYTES_PER_SECOND = 16_000.0
-"""The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: status, headers (names in lower case), the first `MAX_ANSWER` bytes."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Body(Protocol):
-    """What is sent: its exact length in bytes, and the bytes. Its errors pass through unchanged."""
-
-    length: int
-
-    def __iter__(self) -> Iterator[Piece]:
-        """The bytes, from the beginning, in pieces."""
-        ...
-
-
-class Connection:
+class DirectConnection:
     """One connection to one host, opened when needed. Owned by one thread.
 
     (A pool shared by threads loses requests to EBADF, encode/httpcore#1110, and costs more
     processor the larger it is.) Never follows a redirect, which would send the file elsewhere;
     never asks for compression, which could unpack to gigabytes; believes no environment variable.
-    `slowest` is the rate, in bytes a second, for which an exchange's deadline makes room.
+    Otherwise as `exchange` has it.
     """
 
     def __init__(
@@ -74,14 +53,13 @@ class Connection:
         transport: httpx.BaseTransport,
         *,
         timeout_seconds: float,
-        user_agent: str,
-        slowest: float = MIN_BYTES_PER_SECOND,
+        slowest: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._timeout = timeout_seconds
         self._slowest = slowest
-        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         self._clock = clock
 
     def exchange(
@@ -93,11 +71,7 @@ class Connection:
         headers: Mapping[str, str],
         body: Body | bytes = b"",
     ) -> Answer:
-        """Sends one request and reads its answer, within a deadline that grows with the size.
-
-        A `query` goes behind a `url` that has none. Raises `ServiceTrouble` if there is no answer,
-        and whatever `body` raises.
-        """
+        """As `exchange` has it."""
         length, pieces = (len(body), (body,)) if isinstance(body, bytes) else (body.length, body)
         deadline = self._clock() + self._timeout + length / self._slowest
         try:
@@ -130,6 +104,22 @@ class Connection:
         self._transport.close()
 
 
+def connections(terms: Terms, environ: Mapping[str, str]) -> Callable[[], DirectConnection]:
+    """Makes connections, all with the same trust. Raises `ConfigurationError`."""
+    trust = Trust(terms.ca_file)
+    proxy_for = proxies(terms.proxy, environ)
+
+    def connect() -> DirectConnection:
+        silence = terms.timeout_seconds
+        return DirectConnection(
+            WireTransport(trust=trust, silence=silence, proxy_for=proxy_for),
+            timeout_seconds=silence,
+            slowest=terms.slowest,
+        )
+
+    return connect
+
+
 _parsed = lru_cache(maxsize=16)(httpx.URL)
 """The few addresses that are asked again and again; to parse one costs 30 microseconds."""
 
@@ -141,7 +131,8 @@ what is sent goes with the request's extensions."""
 def _read(response: httpx.Response) -> Answer:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise ServiceTrouble("the answer is compressed, which was not asked for")
-    return Answer(response.status_code, response.headers, b"".join(response.iter_raw()))
+    headers = dict(response.headers.items())
+    return Answer(response.status_code, headers, b"".join(response.iter_raw()))
 
 
 class WireTransport(httpx.BaseTransport):

@@ -1,6 +1,5 @@
 """The form that a file is sent in."""
 
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -8,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from watcher.inspection import Format
 from watcher.openfile import OpenFile
 from watcher.pace import NoPace, Pace
-from watcher.pieces import FilePart, Piece
-from watcher.tree import reading
+from watcher.pieces import READ, FileChanged, FilePart, Piece
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "jpeg": "image/jpeg",
@@ -17,14 +15,6 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "tiff": "image/tiff",
     "webp": "image/webp",
 }
-
-
-READ = 1 << 18
-"""Bytes of a file that are read at a time where the kernel cannot send them by itself."""
-
-
-class FileChanged(Exception):
-    """The file is not what was inspected any more. The service has got no whole form."""
 
 
 class FileBody:
@@ -71,24 +61,17 @@ class FileBody:
         for offset in range(0, self._size, self._pace.piece):
             length = min(self._pace.piece, self._size - offset)
             self._pace.keep(length)
-            yield FilePart(self._file.fd, offset, length, self._read, self.on_sent)
+            yield FilePart(self._file.fd, offset, length, self.on_sent)
         # (Not for other rights, or another name: what took long to send would be sent in vain.)
         if not self._file.still_holds(self.sha256):
             raise FileChanged
         yield self._tail
 
     def _whole(self) -> bytes:
-        content = b""
+        part, content = FilePart(self._file.fd, 0, self._size), b""
         while len(content) < self._size:
-            content += self._read(len(content), self._size)
+            content += part.read(len(content), self._size)
         return content
-
-    def _read(self, start: int, end: int) -> bytes:
-        with reading:
-            data = os.pread(self._file.fd, min(READ, end - start), start)
-        if not data:
-            raise FileChanged
-        return data
 
 
 def safe_name(name: str) -> str:

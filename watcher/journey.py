@@ -15,7 +15,7 @@ from dataclasses import replace
 from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
 from watcher.errors import ServiceTrouble
-from watcher.form import FileBody, FileChanged
+from watcher.form import FileBody
 from watcher.inspection import Image, Incomplete, Refusal, Source, inspect
 from watcher.notes import note_text
 from watcher.openfile import Digest, OpenFile
@@ -31,6 +31,7 @@ from watcher.outcomes import (
     Uploaded,
 )
 from watcher.pace import NoPace, Pace
+from watcher.pieces import FileChanged
 from watcher.placing import NameTooLong
 from watcher.record import (
     LONGEST_NAME,

@@ -20,3 +20,9 @@ def loading_without(*packages: str) -> Iterator[None]:
         gc.enable()
         for name in hidden:
             del sys.modules[name]
+
+
+def all_loaded() -> None:
+    """What is loaded stays, and is not gone through any more; what comes now may be garbage."""
+    gc.freeze()
+    gc.set_threshold(5_000)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-from watcher.connection import Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
+from watcher.exchange import Answer, Connection
 from watcher.service import message_in, object_in
 from watcher.token_store import Stored
 from watcher.tokens import FORM, granted

@@ -13,7 +13,7 @@ from typing import Self
 from structlog.typing import FilteringBoundLogger
 
 from watcher.conditions import Condition
-from watcher.connection import Connection
+from watcher.exchange import Connection
 from watcher.notices import Lasting, Notice
 from watcher.telling import Command, Way, Webhook
 

@@ -4,31 +4,63 @@ import math
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+from watcher.tree import reading
+
+READ = 1 << 17
+"""Bytes of a file that are read at a time where the kernel cannot send them by itself."""
+
+
+class FileChanged(Exception):
+    """The file is not what was inspected any more. The service has got no whole form."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
     """`length` bytes of an open file from `offset` on.
 
-    `read` is for when the kernel cannot send them: it gives some of the bytes between two offsets,
-    or raises what is wrong with the file. `sent_to` is told the offset up to which they are sent,
-    again and again.
+    `sent_to` is told the offset up to which they are sent, again and again.
     """
 
     fd: int
     offset: int
     length: int
-    read: Callable[[int, int], bytes]
-    sent_to: Callable[[int], object]
+    sent_to: Callable[[int], object] = lambda _: None
 
     def __len__(self) -> int:
         """In bytes."""
         return self.length
 
+    def read(self, start: int, end: int) -> bytes:
+        """Some of the bytes between two offsets, for when the kernel cannot send them. Raises
+        `FileChanged` if the file ends before, `FileUnreadable` or `ShareGone`."""
+        with reading:
+            data = os.pread(self.fd, min(READ, end - start), start)
+        if not data:
+            raise FileChanged
+        return data
+
 
 Piece = bytes | FilePart
+
+
+class BodyFailedError(Exception):
+    """What was to be sent could not be got; `error` says why. It is not the connection's fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def pieces_of(body: Iterable[Piece]) -> Iterator[Piece]:
+    """All of them, or `BodyFailedError`."""
+    try:
+        yield from body
+    except Exception as error:
+        raise BodyFailedError(error) from error
+
 
 STEP = 1 << 20
 """Bytes that the kernel is to send at a time: it comes back only when the connection is full, so a

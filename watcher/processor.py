@@ -3,8 +3,9 @@
 The threads of one interpreter take turns at computing, some twenty-five turns a small file. Where
 they sit on several processors each turn wakes another one: that costs twice the processor time and
 half the files a second (610 instead of 1,230 files of 60 KB, `python -m tests.bench`). So all of
-them share one, which hashes and sends large files at several Gbit/s, too; and none is interrupted
-because another one has been woken (`SCHED_BATCH`), which would only find the interpreter taken.
+them share one, which inspects and hashes large files at several Gbit/s, too; and none is
+interrupted because another one has been woken (`SCHED_BATCH`), which would only find the
+interpreter taken. The process that has the connections (`switchboard`) goes where there is room.
 
 Under systemd the unit says the same, because the sandbox refuses both calls.
 """

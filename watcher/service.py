@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Protocol
 
-from watcher.connection import NOTHING, Answer, Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
+from watcher.exchange import NOTHING, Answer, Connection
 from watcher.form import FileBody
 
 UPLOAD, HEALTH = "/upload", "/health"

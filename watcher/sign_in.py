@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from watcher.connection import Connection
 from watcher.errors import AccessDenied, ConfigurationError, ServiceError, ServiceTrouble
+from watcher.exchange import Connection
 from watcher.exit_codes import AMISS, OK
 from watcher.login import (
     Denied,

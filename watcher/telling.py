@@ -16,8 +16,8 @@ from typing import IO, Protocol, cast
 from urllib.parse import urlsplit
 
 from watcher import __version__
-from watcher.connection import Connection
 from watcher.errors import ServiceTrouble
+from watcher.exchange import Connection
 from watcher.notices import Notice
 
 COMMAND_SECONDS = 30.0

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from watcher.connection import Answer, Connection
 from watcher.errors import ConfigurationError, LoginNeeded, ServiceError, ServiceTrouble
+from watcher.exchange import Answer, Connection
 from watcher.service import Access, message_in, object_in
 from watcher.token_store import Stored, TokenStore, Version, fits_a_header
 

@@ -11,13 +11,20 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from watcher.answer import AnswerReader, BrokenAnswerError, Headers, Received
-from watcher.pieces import FilePart, Piece, send_uncopied, wait_until_ready
+from watcher.pieces import (
+    BodyFailedError,
+    FilePart,
+    Piece,
+    pieces_of,
+    send_uncopied,
+    wait_until_ready,
+)
 
 RECEIVE = 64 << 10
 
@@ -57,14 +64,6 @@ class UnfitRequestError(Exception):
 
 class TooLateError(TimeoutError):
     """The exchange as a whole took too long, though the other side was never silent for long."""
-
-
-class BodyFailedError(Exception):
-    """What was to be sent could not be got; `error` says why. It is not the connection's fault."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +184,7 @@ class Wire:
 
     def _send(self, request: Request, body: Iterable[Piece], deadline: float) -> None:
         waiting, left = request.head(), request.length
-        for piece in _pieces_of(body):
+        for piece in pieces_of(body):
             left -= len(piece)
             if left < 0:
                 break
@@ -280,13 +279,6 @@ def _reached(found: tuple[Any, ...], seconds: float) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-def _pieces_of(body: Iterable[Piece]) -> Iterator[Piece]:
-    try:
-        yield from body
-    except Exception as error:
-        raise BodyFailedError(error) from error
 
 
 def _has_something_to_say(idle: socket.socket) -> bool:

@@ -25,9 +25,9 @@ from watcher.backlog import Backlog
 from watcher.candidate import Candidate
 from watcher.claims import Claims
 from watcher.conditions import Conditions
-from watcher.connection import Connection
 from watcher.daemon import Daemon
 from watcher.disposition import Disposition
+from watcher.exchange import Connection
 from watcher.gates import Gates
 from watcher.hangs import Hangs
 from watcher.intake import Intake
@@ -46,6 +46,7 @@ from watcher.settings import Settings
 from watcher.settling import Settling
 from watcher.share import Share
 from watcher.shift import STILL_SECONDS, Shift
+from watcher.switchboard import Switchboard
 from watcher.systemd import Systemd
 from watcher.tally import Tally
 from watcher.trouble import Trouble
@@ -58,10 +59,12 @@ def build(
     environ: Mapping[str, str],
     once: bool,
     rehearsal: bool,
+    board: Switchboard | None = None,
 ) -> Daemon:
     """A daemon for the settings that `read` gives, now and whenever they are to be taken up anew.
 
-    Opens no connection and touches no share yet. Raises `ConfigurationError`.
+    With a `board` it has its connections there. Opens none and touches no share yet. Raises
+    `ConfigurationError`.
     """
     settings = read()
     log = _log(settings)
@@ -73,6 +76,7 @@ def build(
         lasting=lasting,
         state_dir=state_dir,
         environ=environ,
+        board=board,
         log=log,
         once=once,
         rehearsal=rehearsal,
@@ -114,11 +118,12 @@ def _shift(
     lasting: _Lasting,
     state_dir: str,
     environ: Mapping[str, str],
+    board: Switchboard | None,
     log: FilteringBoundLogger,
     once: bool,
     rehearsal: bool,
 ) -> Shift:
-    connect = connections(settings, environ)
+    connect = connections(settings, environ, board)
     settling = settling_of(settings, rehearsal=rehearsal)
     backlog = Backlog(clock=time.monotonic, at_once=of_one_share(settings, settings.workers.count))
     gates, places = Gates(backlog), Places(settings.upload.parallel)

@@ -18,8 +18,8 @@ from watcher.commands.check_host import monitor, notify, open_files, watches
 from watcher.commands.check_service import _clock, _way_out
 from watcher.commands.findings import Table, amount, failed, named, passed, warned
 from watcher.commands.survey import Survey
-from watcher.connection import Answer
 from watcher.errors import ServiceTrouble
+from watcher.exchange import Answer
 
 
 def limits(folder: Path, *, watch: int = 1000, instances: int = 128, queue: int = 16384) -> str:

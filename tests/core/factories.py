@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
+from watcher.access import MIN_BYTES_PER_SECOND
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Priority
-from watcher.connection import Connection, WireTransport
+from watcher.connection import DirectConnection, WireTransport
 from watcher.settling import Moment
 from watcher.share import Share
 
@@ -100,15 +101,16 @@ def a_connection(
     *,
     timeout_seconds: float = PATIENCE,
     ssl_context: ssl.SSLContext | None = None,
+    slowest: float = MIN_BYTES_PER_SECOND,
     **options: Any,
-) -> Connection:
+) -> DirectConnection:
     """A connection for loopback; it believes no certificate unless told, which saves the time to
     load them."""
     transport = WireTransport(
         trust=lambda: ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         silence=timeout_seconds,
     )
-    return Connection(transport, timeout_seconds=timeout_seconds, user_agent="tests/1", **options)
+    return DirectConnection(transport, timeout_seconds=timeout_seconds, slowest=slowest, **options)
 
 
 def drop(path: Path, content: bytes = b"image") -> Path:

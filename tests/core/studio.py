@@ -20,9 +20,10 @@ from tests.core.factories import (
     opened_folder,
 )
 from watcher import journey, openfile
+from watcher.access import MIN_BYTES_PER_SECOND
 from watcher.candidate import Candidate, Priority
 from watcher.claims import Claims
-from watcher.connection import Connection, WireTransport
+from watcher.connection import DirectConnection, WireTransport
 from watcher.form import FileBody
 from watcher.outcomes import Outcome
 from watcher.pace import NoPace
@@ -111,7 +112,9 @@ class Studio:
         transport = WireTransport(
             trust=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), silence=PATIENCE
         )
-        self.connection = Connection(transport, timeout_seconds=PATIENCE, user_agent="tests/1")
+        self.connection = DirectConnection(
+            transport, timeout_seconds=PATIENCE, slowest=MIN_BYTES_PER_SECOND
+        )
         self.meddling = Meddling(
             self.connection, url=service.url, tokens=GivenToken(service.access_token)
         )

@@ -1,6 +1,5 @@
 """The other side of a connection, as bad as it is told to be; and a client that asks it."""
 
-import os
 import socket
 import threading
 import time
@@ -132,12 +131,4 @@ def ask(
 def part_of(
     fd: int, length: int, offset: int = 0, sent_to: Callable[[int], object] = lambda _: None
 ) -> FilePart:
-    """A part of an open file, which is read 50,000 bytes at a time where it has to be."""
-
-    def read(start: int, end: int) -> bytes:
-        data = os.pread(fd, min(end - start, 50_000), start)
-        if not data:
-            raise EOFError
-        return data
-
-    return FilePart(fd, offset, length, read, sent_to)
+    return FilePart(fd, offset, length, sent_to)

@@ -17,11 +17,12 @@ import pytest
 
 from tests.core.factories import PATIENCE, Clock, a_connection
 from tests.core.talking import head_of, talking
+from watcher.access import MIN_BYTES_PER_SECOND
 from watcher.connection import (
     FOREIGN,
     MAX_ANSWER,
-    MIN_BYTES_PER_SECOND,
-    Connection,
+    USER_AGENT,
+    DirectConnection,
     Trust,
     WireTransport,
 )
@@ -54,7 +55,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def health(connection: Connection, sandbox: Sandbox) -> int:
+def health(connection: DirectConnection, sandbox: Sandbox) -> int:
     return connection.exchange("GET", f"{sandbox.url}/health", headers={}).status
 
 
@@ -124,7 +125,7 @@ def test_what_goes_over_the_wire_is_what_is_meant_and_no_more() -> None:
         head, post = (bytes(part).decode().lower().split("\r\n") for part in server.heads)
     assert head[0] == "head /x?a=b http/1.1"
     assert "authorization: bearer t" in head
-    assert "user-agent: tests/1" in head
+    assert f"user-agent: {USER_AGENT}".lower() in head
     assert "accept-encoding: identity" in head
     assert not [line for line in head if line.startswith(("content-", "transfer-", "cookie"))]
     assert "content-length: 4" in post
@@ -177,8 +178,8 @@ def test_the_deadline_grows_with_what_is_sent_and_the_clock_is_the_one_given() -
             return httpx.Response(200, stream=httpx.ByteStream(b""))
 
     for slowest in (MIN_BYTES_PER_SECOND, 1000.0):
-        connection = Connection(
-            Listening(), timeout_seconds=10, user_agent="x", slowest=slowest, clock=Clock(500.0)
+        connection = DirectConnection(
+            Listening(), timeout_seconds=10, slowest=slowest, clock=Clock(500.0)
         )
         for length in (0, 160_000):
             connection.exchange("POST", "http://127.0.0.1/", headers={}, body=b"x" * length)
@@ -388,7 +389,9 @@ def test_a_name_in_other_letters_is_asked_for_as_the_network_knows_it(name: str)
             proxy_for=lambda _: Proxy("127.0.0.1", server.port),
         )
         with (
-            Connection(transport, timeout_seconds=PATIENCE, user_agent="x") as connection,
+            DirectConnection(
+                transport, timeout_seconds=PATIENCE, slowest=MIN_BYTES_PER_SECOND
+            ) as connection,
             pytest.raises(ServiceTrouble, match="the proxy answered 502"),
         ):
             connection.exchange("GET", f"https://{name}/", headers={})
@@ -533,7 +536,7 @@ def test_every_exception_of_the_libraries_becomes_trouble_of_the_service(
         def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
             raise made(kind)
 
-    connection = Connection(Failing(), timeout_seconds=1, user_agent="x")
+    connection = DirectConnection(Failing(), timeout_seconds=1, slowest=MIN_BYTES_PER_SECOND)
     with pytest.raises(WatcherError) as caught:
         connection.exchange("GET", "http://127.0.0.1/", headers={})
     assert isinstance(caught.value, ServiceTrouble)

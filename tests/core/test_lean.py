@@ -37,4 +37,6 @@ def test_the_daemon_is_loaded_without_what_draws() -> None:
         "with loading_without('rich', 'pygments'):\n"
         "    import watcher.wiring\n"
     )
-    assert not {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"} & loaded
+    unneeded = {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"}
+    assert not unneeded & loaded
+    assert "httpx" not in loaded  # the process that has the connections loads it

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.core.factories import Clock, a_connection
-from watcher.connection import Connection
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
+from watcher.exchange import Connection
 from watcher.login import (
     Denied,
     DeviceLogin,

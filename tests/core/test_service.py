@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.factories import HARD_NAMES, HASH, NAMES, PROPERTY, Clock, a_connection
-from watcher.connection import Answer
 from watcher.errors import AccessDenied, FileUnreadable, LoginNeeded, ServiceTrouble
-from watcher.form import MEDIA_TYPES, FileBody, FileChanged, safe_name
+from watcher.exchange import Answer
+from watcher.form import MEDIA_TYPES, FileBody, safe_name
 from watcher.inspection import Format
 from watcher.openfile import OpenFile
 from watcher.pace import MAX_PIECE, NoPace, Pace
-from watcher.pieces import STEP
+from watcher.pieces import STEP, FileChanged
 from watcher.sandbox import Sandbox, faults
 from watcher.sandbox.exchange import Exchange
 from watcher.service import (

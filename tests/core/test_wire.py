@@ -27,8 +27,8 @@ from tests.core.talking import (
 )
 from watcher import wire as wire_module
 from watcher.answer import BrokenAnswerError
-from watcher.pieces import Piece
-from watcher.wire import BodyFailedError, Proxy, Request, TooLateError, UnfitRequestError, Wire
+from watcher.pieces import BodyFailedError, Piece
+from watcher.wire import Proxy, Request, TooLateError, UnfitRequestError, Wire
 
 SHORT = 0.15
 """Seconds that are allowed where they are sure to be used up."""

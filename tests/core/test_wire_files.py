@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.core.factories import PATIENCE, PROPERTY, file_of
 from tests.core.talking import ANSWER, ask, head_of, part_of, talking
-from watcher.wire import BodyFailedError, Wire
+from watcher.pieces import BodyFailedError, FileChanged
+from watcher.wire import Wire
 
 CONTENT = os.urandom(300_000)
 
@@ -139,7 +140,7 @@ def test_a_file_that_ends_early_says_so_itself(answers: list[int | OSError]) -> 
         pytest.raises(BodyFailedError) as caught,
     ):
         ask(wire, body=[part_of(fd, length)], length=length)
-    assert isinstance(caught.value.error, EOFError)
+    assert isinstance(caught.value.error, FileChanged)
 
 
 def test_a_connection_that_breaks_meanwhile_is_not_the_files_fault() -> None:

@@ -24,7 +24,7 @@ from tests.core.factories import PATIENCE, PROPERTY, Log, a_connection
 from tests.monitoring.snapshots import CONDITIONS, NAMES
 from watcher import notify, telling
 from watcher.conditions import Condition
-from watcher.connection import Connection
+from watcher.exchange import Connection
 from watcher.notices import MOST_PLACES, Lasting, Notice
 from watcher.notify import Notifier
 from watcher.telling import PAUSES, Command, Webhook

@@ -20,7 +20,6 @@ from urllib.parse import urlencode
 from watcher.access import given
 from watcher.commands.check_shares import DROP_INS
 from watcher.commands.findings import Finding, failed, passed, warned
-from watcher.connection import Answer, Connection
 from watcher.errors import (
     AccessDenied,
     CertificateRefused,
@@ -29,6 +28,7 @@ from watcher.errors import (
     ServiceError,
     ServiceTrouble,
 )
+from watcher.exchange import Answer, Connection
 from watcher.exit_codes import CONFIGURATION, LOGIN_NEEDED
 from watcher.login import organizations
 from watcher.printable import printable
