@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tests.bench import runs
+from tests.bench.launched import family, memory
 
 PATIENCE = 900.0
 """Seconds without an awaited event after which the benchmark gives up."""
@@ -49,9 +50,11 @@ class Daemon:
 
     @property
     def peak_memory(self) -> float:
-        """Megabytes, by the kernel's account."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)
+        """Megabytes, by the kernel's account: of the daemon, and of the process beside it now."""
+        daemon, *beside = family(self._process.pid)
+        status = Path(f"/proc/{daemon}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0])
+        return round((peak + sum(map(memory, beside))) / 1024, 1)
 
     def share_of_a_core(self, seconds: float) -> float:
         """Processor time in the next `seconds`, in per cent of one core."""
@@ -61,8 +64,14 @@ class Daemon:
 
     def _cpu(self) -> float:
         """Seconds; exact to a nanosecond, unlike the ticks of `stat`."""
-        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        return (
+            sum(
+                int((task / "schedstat").read_text().split()[0])
+                for process in family(self._process.pid)
+                for task in Path(f"/proc/{process}/task").iterdir()
+            )
+            / 1e9
+        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ SETTLE_SECONDS = 0.1
 
 class Used(NamedTuple):
     """Wall seconds, processor seconds of the whole process tree in its own code and in the kernel,
-    peak memory of its largest process in MB (the kernel's account)."""
+    peak memory of it, too, in MB (the kernel's account)."""
 
     seconds: float
     user: float
