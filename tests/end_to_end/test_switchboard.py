@@ -17,6 +17,10 @@ PROCESSORS = os.sched_getaffinity(0)
 two_processors = pytest.mark.skipif(
     len(PROCESSORS) < 2, reason="there is one processor, so there is no such process"
 )
+pytestmark = pytest.mark.skipif(
+    not Path(f"/proc/self/task/{os.getpid()}/children").exists(),
+    reason="this kernel does not tell a process's children (CONFIG_PROC_CHILDREN)",
+)
 
 
 def children(process: int) -> list[int]:
