@@ -21,7 +21,7 @@ from watcher.exchange import Connection, Terms
 from watcher.lean import all_loaded, loading_without
 from watcher.line import Line, NewLine
 
-END_SECONDS = 2.0
+END_SECONDS = 1.0
 """How long it may take to end; a dead file server can hold it in the kernel."""
 
 
