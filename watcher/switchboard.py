@@ -38,7 +38,10 @@ class Switchboard:
         new = NewLine(next(self._shifts), terms)
 
         def opened() -> Channel:
-            ours, theirs = Channel.pair()
+            try:
+                ours, theirs = Channel.pair()
+            except OSError as error:  # too many open files
+                raise ChannelLost(str(error)) from error
             with theirs:
                 try:
                     self._channel.send(new, theirs.fileno())

@@ -1,5 +1,6 @@
 """A connection that another process has: nobody can tell it from one of our own."""
 
+import errno
 import os
 import socket
 import ssl
@@ -337,6 +338,21 @@ def test_a_loss_that_is_found_before_anything_is_asked_is_no_trouble() -> None:
     assert keeper.bodies == [b"<" + CONTENT + b">"]
     ours.close()
     theirs.close()
+
+
+def test_where_there_is_no_descriptor_left_for_a_line_it_goes_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> tuple[socket.socket, socket.socket]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with (
+        lines(otherwise=connections(TERMS, {})) as connect,
+        talking(saying(ANSWER)) as server,
+        connect() as connection,
+    ):
+        monkeypatch.setattr(socket, "socketpair", none_left)
+        assert connection.exchange("GET", url(server.port), headers={}).status == 200
 
 
 def test_a_message_that_is_too_large_goes_without() -> None:
