@@ -6,7 +6,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -382,14 +381,17 @@ def test_the_settings_of_each_shift_are_its_own() -> None:
     quick = board.lines(TERMS._replace(timeout_seconds=0.2), unneeded)
     slow = board.lines(TERMS, unneeded)
 
+    gave_up = threading.Event()
+
     def late(connection: socket.socket) -> None:
         head_of(connection)
-        time.sleep(0.5)
+        gave_up.wait(PATIENCE)
         connection.sendall(ANSWER)
 
     with talking(late) as server, slow() as patient, quick() as impatient:
         with pytest.raises(ServiceTrouble, match="time allowed"):
             impatient.exchange("GET", url(server.port), headers={})
+        gave_up.set()
         assert patient.exchange("GET", url(server.port), headers={}).status == 200
     ours.close()
     dialling.join(PATIENCE)
