@@ -77,7 +77,9 @@ class _Body:
             for piece in self._pieces:
                 if isinstance(piece, bytes):
                     yield piece
-                elif isinstance(piece, tuple) and self._fd is not None:
+                elif isinstance(piece, tuple):
+                    if self._fd is None:  # no descriptor was left for it here
+                        raise ChannelLost("a file did not come through")
                     offset, length = piece
                     yield FilePart(self._fd, offset, length, self._tell)
                 elif piece == STOP:

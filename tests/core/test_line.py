@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from tests.core.factories import PATIENCE, PROPERTY, a_connection, file_of, wait_until
 from tests.core.talking import ANSWER, head_of, saying, silent, talking
 from watcher import errors
-from watcher.channel import LARGEST, Channel
+from watcher.channel import LARGEST, Channel, ChannelLost
 from watcher.connection import connections
-from watcher.dialling import dial
+from watcher.dialling import _serve, dial
 from watcher.errors import CertificateRefused, ServiceTrouble, WatcherError
 from watcher.exchange import Answer, Connection, Terms
 from watcher.line import StoppedError
@@ -362,6 +362,18 @@ def test_a_message_that_is_too_large_goes_without() -> None:
     ):
         answer = connection.exchange("POST", url(server.port), headers={}, body=bytes(LARGEST))
         assert answer.status == 200
+
+
+def test_a_file_that_does_not_come_through_ends_the_line() -> None:
+    """The kernel leaves a descriptor out if the receiver has too many."""
+    ours, theirs = Channel.pair()
+    with talking(silent) as server, ours:
+        serving = threading.Thread(target=_serve, args=(theirs, connections(TERMS, {})))
+        serving.start()
+        ours.send([("POST", url(server.port), {}, {}, 10), (0, 10)])
+        with pytest.raises(ChannelLost):
+            ours.receive()
+        serving.join(PATIENCE)
 
 
 def test_the_largest_message_goes_through() -> None:
