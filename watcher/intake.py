@@ -131,6 +131,7 @@ class Intake(Visitor):
             while self._wait():
                 if self._look() and not self._scan_appeared():
                     self._scan_if_due()
+            self.watch.catch_up()
         finally:
             self.watch.end()
 
@@ -150,9 +151,7 @@ class Intake(Visitor):
         self.beat = self._clock()
         with self._wake:
             if not (self._stopping or self._appeared or (self._dirty and self.watch.armed)):
-                due = self._look_due
-                if self.watch.armed:
-                    due = min(due, self._scan_due)
+                due = min(self._look_due, self._scan_due) if self.watch.armed else self._look_due
                 self._wake.wait(max(0.0, due - self._clock()))
             return not self._stopping
 

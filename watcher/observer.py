@@ -11,6 +11,7 @@ paths after renames, and builds all watches anew when events are lost, which can
 import errno
 import os
 import threading
+import time
 import warnings
 from contextlib import ExitStack
 from typing import Protocol
@@ -87,6 +88,7 @@ class Observer:
         self._left: dict[int, tuple[str, bool]] = {}
         self._leaving: dict[int, tuple[str, bool]] = {}
         self._canary_sent: float | None = None
+        self._came = threading.Event()
         self._stopped = False
         self._canary = os.memfd_create("canary", os.MFD_CLOEXEC)
         try:
@@ -129,6 +131,17 @@ class Observer:
             sent = self._canary_sent = now
             os.utime(self._canary)
         return now - sent < CANARY_SECONDS
+
+    def catch_up(self, seconds: float) -> None:
+        """Returns once all that happened before has been told, or after so many seconds."""
+        ends = time.monotonic() + seconds
+        for _ in range(
+            3
+        ):  # one may still be on its way, and a move is told by two (`_canary_came`)
+            self._came.clear()
+            os.utime(self._canary)
+            if not self._came.wait(ends - time.monotonic()):
+                return
 
     def stop(self, timeout: float) -> None:
         """Ends its thread, once; waits for it up to `timeout` seconds."""
@@ -189,6 +202,7 @@ class Observer:
             if not is_folder:  # a folder's records went with it
                 self._hints.vanished(path)
         self._left, self._leaving = self._leaving, {}
+        self._came.set()
 
     def _came_from(self, cookie: int) -> str | None:
         left = self._leaving.pop(cookie, None) or self._left.pop(cookie, None)

@@ -40,6 +40,11 @@ STILL_SECONDS = 180.0
 has ended."""
 
 
+CATCH_UP_SECONDS = 2.0
+"""What was announced before a new configuration has so long to be heard; only a share that hangs
+needs it."""
+
+
 @dataclass(eq=False)
 class Shift:
     """Owned by the main thread. `once`: until all that is there is done, instead of for ever."""
@@ -207,6 +212,9 @@ class Shift:
     def hand_over(self, successor: Self) -> None:
         """The end for the sake of a new configuration, once `drained`."""
         self.stop_taking()
+        ends = time.monotonic() + CATCH_UP_SECONDS
+        for thread in self._threads.values():
+            thread.join(max(0.0, ends - time.monotonic()))
         for share, path in self.backlog.observed():
             successor.was_seen_to_go(share.root, path)
         successor.take_over(self.conditions.close(), self.gates)

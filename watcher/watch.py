@@ -70,6 +70,12 @@ class Watch:
         self._arm(root)
         return True
 
+    def catch_up(self) -> None:
+        """What happened on it before has been told when this returns; for a deaf thread it waits a
+        second."""
+        if self._observer is not None:
+            self._observer.catch_up(1.0)
+
     def end(self) -> None:
         """Watches nothing more."""
         observer, self._observer, self._root = self._observer, None, None

@@ -258,18 +258,20 @@ def test_it_is_ready_again_only_when_the_configuration_that_waits_is_in_force(
 def test_what_went_just_before_a_reload_takes_its_record_along(installed: Installation) -> None:
     installed.configure(settle=2)
     with installed.daemon() as daemon:
-        for name in ("a.jpg", "b.jpg", "c.jpg"):
+        for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
             installed.drop(name, picture(1))
-        daemon.wait_until(lambda: len(list(installed.share.glob("*.sha256"))) == 3, "the records")
+        daemon.wait_until(lambda: len(list(installed.share.glob("*.sha256"))) == 4, "the records")
+        for number in range(2_000):  # which the observer has to tell before those that count
+            (installed.share / f"{number}.part").touch()
         (installed.share / "a.jpg").unlink()
         (installed.share / "b.jpg").rename(installed.share / "b2.jpg")
-        installed.drop("last.jpg", picture(2))  # which the observer tells after those
+        (installed.share / "c.jpg").rename(installed.folder / "c.jpg")  # out of the share
         reload(daemon)
         daemon.wait_for("config_reloaded")
         daemon.wait_until(
             lambda: (
                 {path.name for path in installed.share.glob("*.sha256")}
-                == {"b2.jpg.sha256", "c.jpg.sha256", "last.jpg.sha256"}
+                == {"b2.jpg.sha256", "d.jpg.sha256"}
             ),
             "the records follow",
         )
