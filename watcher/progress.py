@@ -13,6 +13,9 @@ from watcher.tally import Counts
 
 LINE_SECONDS = 5.0
 
+COUNT_AFTER_SECONDS = 1.0
+"""A scan that is not held up is through by then, and has told what there is to do."""
+
 
 class Display(Protocol):
     """Shows how far it is; owned by the main thread."""
@@ -48,12 +51,16 @@ class Census:
     """How many files and bytes there are to do, counted in a thread of its own beside the work.
 
     For a backlog so long that the scan has to wait for the work: when the scan is through, what it
-    found goes before this. It begins with the first file that is done, so that a share with nothing
-    to do is not walked twice, and can be a little short: what is done meanwhile is not found.
+    found goes before this. It begins `after_seconds` from the first file that is done, so that no
+    other share is walked twice, and can be a little short: what is done meanwhile is not found.
     """
 
-    def __init__(self, shares: Sequence[Share]) -> None:
+    def __init__(
+        self, shares: Sequence[Share], *, after_seconds: float = COUNT_AFTER_SECONDS
+    ) -> None:
         self._shares = shares
+        self._after_seconds = after_seconds
+        self._due: float | None = None
         self._thread: threading.Thread | None = None
         self._files = 0
         self._bytes = 0
@@ -63,10 +70,17 @@ class Census:
         """Files and bytes in all, once they are known. What `counts` has done by the time that
         the counting begins is no longer found, and so is added."""
         if counts.done and self._thread is None:
-            self._files, self._bytes = counts.done, counts.bytes
-            self._thread = threading.Thread(target=self._count, name="census", daemon=True)
-            self._thread.start()
+            now = time.monotonic()
+            if self._due is None:
+                self._due = now + self._after_seconds
+            if now >= self._due:
+                self._begin(counts)
         return (self._files, self._bytes) if self._counted.is_set() else None
+
+    def _begin(self, counts: Counts) -> None:
+        self._files, self._bytes = counts.done, counts.bytes
+        self._thread = threading.Thread(target=self._count, name="census", daemon=True)
+        self._thread.start()
 
     def _count(self) -> None:
         for share in self._shares:

@@ -34,25 +34,37 @@ def counted(census: Census, counts: Counts = DONE) -> tuple[int, int] | None:
 
 
 def test_the_census_begins_with_the_first_file_that_is_done_and_adds_it(root: Path) -> None:
-    census = Census([a_share(root)])
+    census = Census([a_share(root)], after_seconds=0)
     assert census.of(Counts(standing=5)) is None
     assert census._thread is None
+    assert counted(census) == (4, 4000)
+
+
+def test_the_census_leaves_the_scan_time_to_be_through(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([100.0, 100.9, 101.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    census = Census([a_share(root)])
+    for _ in range(2):
+        assert census.of(DONE) is None
+        assert census._thread is None
     assert counted(census) == (4, 4000)
 
 
 def test_a_share_that_is_gone_only_means_fewer_files(root: Path, tmp_path: Path) -> None:
     gone = a_share(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert counted(Census([gone, a_share(root)])) == (4, 4000)
+    assert counted(Census([gone, a_share(root)], after_seconds=0)) == (4, 4000)
 
 
 def test_a_line_now_and_then_tells_files_bytes_and_rate(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = iter([100.0, 102.0, 110.0, 112.0, 115.0])
+    times = iter([100.0, 102.0, 110.0, 110.0, 112.0, 115.0])
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
     written: list[str] = []
-    census = Census([a_share(root)])
+    census = Census([a_share(root)], after_seconds=0)
     with Lines(census, write=written.append) as lines:
         lines.show(Counts())  # 2 seconds: too soon
         lines.show(DONE)  # 10 seconds: no total is known yet, or just so
@@ -74,7 +86,7 @@ def test_a_bar_on_a_terminal_shows_what_is_done(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys, "stderr", stream)
-    census = Census([a_share(root)])
+    census = Census([a_share(root)], after_seconds=0)
     with Bar(census) as bar:
         bar.show(Counts())
         assert counted(census) == (4, 4000)
