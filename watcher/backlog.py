@@ -183,9 +183,10 @@ class Backlog:
             self._remove(candidate)
 
     def _remove(self, candidate: Candidate) -> None:
+        if not self._counts.room_for_scan(candidate.share):
+            self._room.notify_all()  # who wakes as soon as the lock is free
         del self._entries[candidate.share, candidate.path]
         self._counts.went(candidate)
-        self._room.notify_all()
 
     def later(self, candidate: Candidate, seconds: float) -> None:
         """Hand the candidate out again after `seconds`, or sooner if something happened to it."""

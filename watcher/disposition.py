@@ -123,8 +123,10 @@ class Disposition:
         # First it leaves the backlog: whoever reads the event and renames the file at once has
         # renamed one with which all is done.
         self._end(candidate, kind, size=outcome.size)
-        self._say(candidate).info(
+        self._log.info(
             kind,
+            share=candidate.share.root,
+            path=candidate.path,
             sha256=outcome.sha256,
             bytes=outcome.size,
             seconds=round(seconds, 3),

@@ -47,7 +47,7 @@ from watcher.renames import forget, former_claim
 from watcher.service import Accepted, Refused, Service
 from watcher.settling import Moment, Settling, observe
 from watcher.sidecar import ForeignRecord
-from watcher.tree import NotThere, look, open_regular, reading, split, stamp_of
+from watcher.tree import NotThere, look, opened, reading, split, stamp_of
 
 
 class Journey:
@@ -132,9 +132,9 @@ class Journey:
                 recorded = None
                 if state != "none":
                     recorded = claim_beside(name, records)
-            fd = open_regular(name, images)
+            fd, status = opened(name, images)
         try:
-            file = OpenFile.of(fd, name, seen, recorded)
+            file = OpenFile.of(fd, status, name, seen=seen, recorded=recorded)
             yield self._at_rest(file, now) or file
         finally:
             os.close(fd)

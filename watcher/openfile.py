@@ -39,11 +39,16 @@ class OpenFile:
 
     @classmethod
     def of(
-        cls, fd: int, name: str, seen: Observation, recorded: str | ForeignRecord | None
+        cls,
+        fd: int,
+        status: os.stat_result,
+        name: str,
+        *,
+        seen: Observation,
+        recorded: str | ForeignRecord | None,
     ) -> Self:
-        """What the open regular file `fd` is now."""
+        """The open regular file `fd`; `status` is what `fstat` just said of it."""
         with reading:
-            status = os.fstat(fd)
             return cls(fd, name, stamp_of(status), status.st_mode, seen, writers(fd), recorded)
 
     @property

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Thread
 from typing import Literal
 
@@ -47,7 +48,7 @@ class Share:
     large_reads: Places = field(default_factory=lambda: Places(READERS, patience=READ_SECONDS))
     uploads: Places = field(default_factory=lambda: Places(sys.maxsize))
 
-    @property
+    @cached_property
     def tree(self) -> Tree:
         """The tree of images."""
         return Tree(self.root, require_mount=self.require_mount)

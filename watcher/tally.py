@@ -1,7 +1,8 @@
 """Counts of what became of the files, for progress, the summary and the exit code."""
 
 import threading
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,17 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = Counts()
+        self._counts = Counter[str]()
         self.last_upload: LastUpload | None = None
 
     def add(self, kind: str, *, size: int = 0) -> None:
         """One more file of this `kind`, a field of `Counts`."""
         with self._lock:
-            counts = self._counts
-            self._counts = replace(
-                counts, **{kind: getattr(counts, kind) + 1}, bytes=counts.bytes + size
-            )
+            self._counts[kind] += 1
+            self._counts["bytes"] += size
 
     @property
     def counts(self) -> Counts:
         """The counts at this moment."""
-        return self._counts
+        with self._lock:
+            return Counts(**self._counts)

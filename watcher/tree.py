@@ -182,16 +182,21 @@ def open_regular(name: str, folder: int) -> int:
 
     Raises like `look`. It never blocks, whatever is there.
     """
+    return opened(name, folder)[0]
+
+
+def opened(name: str, folder: int) -> tuple[int, os.stat_result]:
+    """`open_regular`, and what `fstat` says of it."""
     with Translated(name):
         try:
             fd = os.open(name, _FILE, dir_fd=folder)
         except OSError:
             look(name, folder)  # a socket answers ENXIO, which must not look like a dead share
             raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    if not stat.S_ISREG((status := os.fstat(fd)).st_mode):
         os.close(fd)
         raise NotThere(name)
-    return fd
+    return fd, status
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -47,7 +47,7 @@ SPOOLED = re.compile(re.escape(tempfile.gettempdir()) + r"/#\d+ \(deleted\)$")
 
 STEPS: dict[str, tuple[Any, str, bool]] = {
     "looked": (journey, "look", True),
-    "seen": (journey, "open_regular", False),
+    "seen": (journey, "opened", False),
     "opened": (openfile, "writers", False),
     "inspected": (journey, "inspect", True),
     "recording": (journey, "write_sidecar", False),

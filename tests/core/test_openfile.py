@@ -83,7 +83,9 @@ def test_a_file_that_is_emptied_just_then_has_no_hole(tmp_path: Path, size: int)
     path = tmp_path / "a.jpg"
     path.write_bytes(bytes(size))
     with path.open("rb") as file:
-        opened = OpenFile.of(file.fileno(), path.name, Observation(stamp_of(path.stat()), 0), None)
+        status = path.stat()
+        seen = Observation(stamp_of(status), 0)
+        opened = OpenFile.of(file.fileno(), status, path.name, seen=seen, recorded=None)
         os.truncate(path, 0)
         assert opened.hole == "none"
 
@@ -98,8 +100,9 @@ def test_where_holes_are_not_told_of_the_blocks_that_are_there_tell_of_them(
         path.write_bytes(bytes(range(256)) * 390)
         os.truncate(path, size)
         with path.open("rb") as file:
-            seen = Observation(stamp_of(path.stat()), 0)
-            opened = OpenFile.of(file.fileno(), path.name, seen, None)
+            status = path.stat()
+            seen = Observation(stamp_of(status), 0)
+            opened = OpenFile.of(file.fileno(), status, path.name, seen=seen, recorded=None)
             monkeypatch.setattr(os, "lseek", lambda *_, size=size: size)
             assert replace(opened, writers=writers).hole == hole
             monkeypatch.undo()

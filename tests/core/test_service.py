@@ -81,9 +81,10 @@ def body_of(
     fd = os.memfd_create("image")
     try:
         os.pwrite(fd, content, 0)
-        seen = Observation(stamp_of(os.fstat(fd)), 0)
+        status = os.fstat(fd)
+        seen = Observation(stamp_of(status), 0)
         sha256 = hashlib.sha256(content).hexdigest()
-        file = OpenFile.of(fd, name, seen, None)
+        file = OpenFile.of(fd, status, name, seen=seen, recorded=None)
         yield FileBody(file, sha256, form=form, pace=pace or NoPace())
     finally:
         os.close(fd)
