@@ -75,7 +75,8 @@ class Daemon:
     """One run of the program. Owned by the main thread; `stop` may be called from anywhere.
 
     `renewed` makes a shift of the configuration as it is by then; raises `ConfigurationError`.
-    `published` is None in a rehearsal, of which nobody is told.
+    `published` is None in a rehearsal, of which nobody is told. `end_beside` says, once, how the
+    process beside this one has ended, if it has.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Daemon:
         notifier: AbstractContextManager[object],
         log: FilteringBoundLogger,
         display: Display,
+        end_beside: Callable[[], str] = lambda: "",
     ) -> None:
         self._shift = shift
         self._renewed = renewed
@@ -98,6 +100,7 @@ class Daemon:
         self._notifier = notifier
         self._log = log
         self._display = display
+        self._end_beside = end_beside
         self._once = shift.once
         self._requests = _Requests()
         self._next: Shift | None = None
@@ -146,6 +149,8 @@ class Daemon:
             if self._once and self._shift.nothing_left:
                 self._show()  # the last file may have ended since
                 return
+            if found := self._end_beside():
+                self._log.error("failed", reason="process_ended", found=found)
             self._tell(self._overview.look(self._shift))
             if self._requests.reload:
                 self._read_configuration()

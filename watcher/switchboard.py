@@ -26,11 +26,27 @@ END_SECONDS = 1.0
 
 
 class Switchboard:
-    """The daemon's side of it. Any thread may open a line."""
+    """The daemon's side of it. Any thread may open a line; `end` is the main thread's."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, process: int) -> None:
         self._channel = channel
+        self._process = process
         self._shifts = count()
+
+    def end(self) -> str:
+        """How the process has ended, told once; "" before and after."""
+        try:
+            process, status = os.waitpid(self._process, os.WNOHANG)
+        except ChildProcessError:  # it was told, or whoever started us ignores SIGCHLD
+            return ""
+        if not process:
+            return ""
+        code = os.waitstatus_to_exitcode(status)
+        by = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return (
+            f"our process with the connections {by}. They are made in this one until the next "
+            "start, which is slower; what was being sent is sent again."
+        )
 
     def lines(self, terms: Terms, otherwise: Callable[[], Connection]) -> Callable[[], Connection]:
         """What makes lines, all of them with the same trust; `otherwise` makes a connection in this
@@ -69,7 +85,7 @@ def switchboard(environ: Mapping[str, str]) -> Iterator[Switchboard | None]:
             os._exit(0)
     theirs.close()
     try:
-        yield Switchboard(ours)
+        yield Switchboard(ours, process)
     finally:
         ours.close()
         _see_end(process)

@@ -97,6 +97,7 @@ def build(
         notifier=notifier,
         log=log,
         display=_display(shares_of(settings)) if once else Nothing(),
+        end_beside=board.end if board else lambda: "",
     )
 
 

@@ -55,7 +55,7 @@ def lines(terms: Terms = TERMS, otherwise: Connect = a_connection) -> Iterator[C
     dialling = threading.Thread(target=dial, args=(theirs, {}))
     dialling.start()
     try:
-        yield Switchboard(ours).lines(terms, otherwise)
+        yield Switchboard(ours, os.getpid()).lines(terms, otherwise)
     finally:
         ours.close()
         dialling.join(PATIENCE)
@@ -295,7 +295,7 @@ def test_a_line_that_is_lost_is_trouble_once_and_then_it_goes_without() -> None:
 
     thread = threading.Thread(target=end_with_the_first_question)
     thread.start()
-    connect = Switchboard(ours).lines(TERMS, connections(TERMS, {}))
+    connect = Switchboard(ours, os.getpid()).lines(TERMS, connections(TERMS, {}))
     with talking(saying(ANSWER)) as server, connect() as connection:
         with pytest.raises(ServiceTrouble, match="our process"):
             connection.exchange("GET", url(server.port), headers={})
@@ -327,7 +327,7 @@ def test_a_loss_that_is_found_before_anything_is_asked_is_no_trouble() -> None:
 
     thread = threading.Thread(target=serve_one_question)
     thread.start()
-    connect = Switchboard(ours).lines(TERMS, connections(TERMS, {}))
+    connect = Switchboard(ours, os.getpid()).lines(TERMS, connections(TERMS, {}))
     with talking(keeper) as server, file_of(CONTENT) as fd, connect() as line:
         assert line.exchange("GET", url(server.port), headers={}).body == b"of the other"
         thread.join(PATIENCE)
@@ -389,7 +389,7 @@ def test_the_settings_of_each_shift_are_its_own() -> None:
     ours, theirs = Channel.pair()
     dialling = threading.Thread(target=dial, args=(theirs, {}))
     dialling.start()
-    board = Switchboard(ours)
+    board = Switchboard(ours, os.getpid())
     quick = board.lines(TERMS._replace(timeout_seconds=0.2), unneeded)
     slow = board.lines(TERMS, unneeded)
 

@@ -81,7 +81,9 @@ def test_if_it_dies_in_mid_upload_all_goes_on_without(installed: Installation) -
             "all of them",
         )
         assert running.named("deferred", reason="service_trouble")
+        assert "SIGKILL" in running.wait_for("failed", reason="process_ended")["found"]
         assert running.stop() == 0
+        assert len(running.named("failed")) == 1
         assert not running.other_lines
     assert len(installed.service.uploads) == 12
 
