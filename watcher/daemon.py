@@ -90,7 +90,7 @@ class Daemon:
         notifier: AbstractContextManager[object],
         log: FilteringBoundLogger,
         display: Display,
-        end_beside: Callable[[], str] = lambda: "",
+        end_beside: Callable[[], str],
     ) -> None:
         self._shift = shift
         self._renewed = renewed

@@ -135,9 +135,8 @@ class Observer:
     def catch_up(self, seconds: float) -> None:
         """Returns once all that happened before has been told, or after so many seconds."""
         ends = time.monotonic() + seconds
-        for _ in range(
-            3
-        ):  # one may still be on its way, and a move is told by two (`_canary_came`)
+        # A move is told of by two canaries (`_canary_came`), and an older one may be on its way.
+        for _ in range(3):
             self._came.clear()
             os.utime(self._canary)
             if not self._came.wait(ends - time.monotonic()):

@@ -39,7 +39,6 @@ STILL_SECONDS = 180.0
 """Three times the longest silence that the service is allowed by default, after which any request
 has ended."""
 
-
 CATCH_UP_SECONDS = 2.0
 """What was announced before a new configuration has so long to be heard; only a share that hangs
 needs it."""
@@ -213,7 +212,7 @@ class Shift:
         """The end for the sake of a new configuration, once `drained`."""
         self.stop_taking()
         ends = time.monotonic() + CATCH_UP_SECONDS
-        for thread in self._threads.values():
+        for thread in self._threads.values():  # at its end each has told what was announced to it
             thread.join(max(0.0, ends - time.monotonic()))
         for share, path in self.backlog.observed():
             successor.was_seen_to_go(share.root, path)

@@ -18,6 +18,7 @@ from itertools import count
 
 from watcher.channel import Channel, ChannelLost
 from watcher.exchange import Connection, Terms
+from watcher.exit_codes import AMISS, OK
 from watcher.lean import all_loaded, loading_without
 from watcher.line import Line, NewLine
 
@@ -78,11 +79,13 @@ def switchboard(environ: Mapping[str, str]) -> Iterator[Switchboard | None]:
     ours, theirs = Channel.pair()
     process = os.fork()
     if not process:
+        code = AMISS
         try:
             ours.close()
             _run(theirs, environ)
+            code = OK
         finally:
-            os._exit(0)
+            os._exit(code)  # whatever it was: the daemon says that it ended, and goes on without
     theirs.close()
     try:
         yield Switchboard(ours, process)

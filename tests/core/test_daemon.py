@@ -118,6 +118,7 @@ def test_a_thread_that_ends_for_whatever_reason_is_replaced(
         notifier=nullcontext(),
         log=log.logger,
         display=Nothing(),
+        end_beside=lambda: "",
     )
     monkeypatch.setattr(shift_module, "ANEW_SECONDS", 0.1)
     if dies == "intake":

@@ -11,6 +11,7 @@ import pytest
 from tests.core.factories import wait_until
 from tests.end_to_end.pictures import picture
 from tests.end_to_end.running import Installation, Running
+from watcher import switchboard
 from watcher.sandbox import faults
 
 PROCESSORS = os.sched_getaffinity(0)
@@ -86,6 +87,18 @@ def test_if_it_dies_in_mid_upload_all_goes_on_without(installed: Installation) -
         assert len(running.named("failed")) == 1
         assert not running.other_lines
     assert len(installed.service.uploads) == 12
+
+
+@two_processors
+def test_one_that_fails_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(switchboard, "_run", failing)
+    with switchboard.switchboard({}) as board:
+        assert board is not None
+        wait_until(lambda: "ended with 1" in board.end())
+        assert board.end() == ""
 
 
 @two_processors
