@@ -6,6 +6,7 @@
     +-- ShareTrouble              this share
     |   +-- ShareGone             vanished, unmounted, stale
     |   +-- RecordUnwritable      full, read-only, over quota, not permitted
+    |       +-- RecordsGone           whatever they stand on: beside the images, the share
     |       +-- MirrorFolderBarred    one folder of a mirror, not the others
     +-- ServiceError
         +-- ServiceTrouble        the service or the way to it: try again
@@ -42,6 +43,11 @@ class ShareGone(ShareTrouble):
 
 class RecordUnwritable(ShareTrouble):
     """A sidecar or note cannot be written in this folder."""
+
+
+class RecordsGone(RecordUnwritable):
+    """The file system of the record answers nothing but this error. Beside the images it is that
+    of the share."""
 
 
 class MirrorFolderBarred(RecordUnwritable):

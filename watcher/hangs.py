@@ -71,8 +71,10 @@ class Hangs:
         if why and intake not in self._hung:
             self._begins(intake, why)
         elif not why and intake in self._hung:
-            self._ends(intake)
-        elif not why and intake in self._inherited and intake.watch.seen:
+            # Where it hangs over and over until its server is said to be gone, it has not ended.
+            if intake.watch.how != "gone":
+                self._ends(intake)
+        elif not why and intake in self._inherited and intake.watch.armed:
             self._inherited.remove(intake)
             self._conditions.end("share_hung", intake.share.root)
         if silent:  # again and again: a worker may just have been taking a candidate

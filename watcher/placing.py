@@ -5,12 +5,11 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from watcher.errors import RecordUnwritable
+from watcher.errors import RecordsGone, RecordUnwritable
 from watcher.outcomes import Stamp
-from watcher.tree import rename_to_free
+from watcher.tree import GONE, rename_to_free
 
 LEFT_OVER = re.compile(r"\.autoretouch-[0-9a-f-]+\.tmp")
 """Names of temporary files on the way to a record."""
@@ -29,7 +28,7 @@ def put_in_place(
     No fsync: after a power cut the file may be missing or empty, and either is found by its
     length and costs one local re-hash and one HEAD; syncing each would cost more than the upload.
     """
-    with trouble_told(target):
+    with TroubleTold(target):
         fd, there = _open_new(temporary(target), folder)
         try:
             _fill(fd, content, stamp=stamp, mode=mode)
@@ -79,14 +78,27 @@ def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:
         os.close(fd)
 
 
-@contextmanager
-def trouble_told(target: str, doing: str = "write") -> Iterator[None]:
-    """Says `RecordUnwritable` or `NameTooLong` of what the file system will not do."""
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
+class TroubleTold:
+    """Says `RecordUnwritable` or `NameTooLong` of what the file system will not do;
+    only that something is there already passes as it is."""
+
+    def __init__(self, target: str, doing: str = "write") -> None:
+        self._target = target
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        """Raises what it means."""
+        if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+            return
         if error.errno == errno.ENAMETOOLONG:  # it can be less than `NAME_MAX` (eCryptfs: 143)
-            raise NameTooLong(f"{len(os.fsencode(target))} bytes with its ending") from error
-        raise RecordUnwritable(f"cannot {doing} {target!a}: {error.strerror}") from error
+            raise NameTooLong(f"{len(os.fsencode(self._target))} bytes with its ending") from error
+        raise unwritable(f"cannot {self._doing} {self._target!a}", error) from error
+
+
+def unwritable(what: str, error: OSError) -> RecordUnwritable:
+    """`what` failed with this `error`: it may be all that is gone."""
+    kind = RecordsGone if error.errno in GONE else RecordUnwritable
+    return kind(f"{what}: {error.strerror}")

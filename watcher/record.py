@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Literal
 
-from watcher.errors import FileUnreadable, RecordUnwritable
+from watcher.errors import FileUnreadable
 from watcher.outcomes import Stamp
-from watcher.placing import NameTooLong, put_in_place, temporary, trouble_told
+from watcher.placing import NameTooLong, TroubleTold, put_in_place, temporary, unwritable
 from watcher.sidecar import (
     MAX_LINE,
     NAME_MAX,
@@ -125,7 +125,8 @@ def claimed_before(moved_ns: int, name: str, folder: int, *, mtime_ns: int) -> s
     """The hash that the sidecar of `name` claims, if it is whole, stamped with this time and older
     than the rename that gave the image another name: one written since is another image's. Raises
     like `recorded_hash`."""
-    sidecar = _lstat(name + SIDECAR, folder)
+    with TroubleTold(name + SIDECAR, "read"):
+        sidecar = _lstat(name + SIDECAR, folder)
     if sidecar is None or sidecar.st_size != line_length(name):
         return None
     if not same_time(sidecar.st_mtime_ns, mtime_ns) or sidecar.st_ctime_ns > moved_ns:
@@ -135,20 +136,19 @@ def claimed_before(moved_ns: int, name: str, folder: int, *, mtime_ns: int) -> s
 
 def _content(name: str, folder: int, at_most: int) -> bytes | None:
     """Up to `at_most` bytes and one more of a record; None if there is none."""
-    if _lstat(name, folder) is None:
-        return None
-    try:
-        fd = open_regular(name, folder)
-    except (NotThere, FileUnreadable) as error:
-        if _lstat(name, folder) is None:  # it went just now
+    with TroubleTold(name, "read"):  # what cannot be read cannot be replaced with care either
+        if _lstat(name, folder) is None:
             return None
-        raise ForeignRecord(name) from error
-    try:
-        # One that cannot be read cannot be replaced with care either.
-        with trouble_told(name, "read"):
+        try:
+            fd = open_regular(name, folder)
+        except (NotThere, FileUnreadable) as error:
+            if _lstat(name, folder) is None:  # it went just now
+                return None
+            raise ForeignRecord(name) from error
+        try:
             return os.read(fd, at_most + 1)
-    finally:
-        os.close(fd)
+        finally:
+            os.close(fd)
 
 
 def state_beside(
@@ -162,8 +162,7 @@ def state_beside(
         state = state_of(image, name, records)
         return "stale" if read and state == "uploaded" and not is_named(name, records) else state
     except OSError as error:  # the image has just been seen, so this is about its record
-        why = f"the record of {name!a} cannot be read: {error.strerror}"
-        raise RecordUnwritable(why) from error
+        raise unwritable(f"cannot read the record of {name!a}", error) from error
 
 
 def claim_beside(name: str, records: int | None) -> str | ForeignRecord | None:
@@ -243,5 +242,5 @@ def _remove(name: str, folder: int) -> None:
     """Takes a record away, and what a crash may have left on the way to it."""
     for each in (name, temporary(name)):
         absent = suppress(FileNotFoundError, IsADirectoryError)
-        with suppress(NameTooLong), trouble_told(name), absent:
+        with suppress(NameTooLong), TroubleTold(name), absent:
             os.unlink(each, dir_fd=folder)

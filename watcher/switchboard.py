@@ -43,7 +43,7 @@ class Switchboard:
         if not process:
             return ""
         code = os.waitstatus_to_exitcode(status)
-        by = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        by = f"was ended by {_signal(-code)}" if code < 0 else f"ended with {code}"
         return (
             f"our process with the connections {by}. They are made in this one until the next "
             "start, which is slower; what was being sent is sent again."
@@ -68,6 +68,13 @@ class Switchboard:
             return ours
 
         return lambda: Line(opened, otherwise=otherwise)
+
+
+def _signal(number: int) -> str:
+    """Its name; most of those for real time have none."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 @contextmanager

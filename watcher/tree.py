@@ -26,7 +26,7 @@ PATH_MAX = 4096
 client, so we do not descend to it either."""
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-_SHARE_GONE = {
+GONE: Final = {
     errno.ESTALE,
     errno.ENOTCONN,
     errno.ECONNABORTED,  # FUSE: the server died while it was asked
@@ -37,6 +37,7 @@ _SHARE_GONE = {
     errno.ESHUTDOWN,
     errno.ETIMEDOUT,
 }
+"""What a file system answers to everything when it, or its server, is gone."""
 
 
 class NotThere(Exception):
@@ -135,7 +136,7 @@ class Translated:
             return
         if self._name is not None and error.errno in _ABSENT:
             raise NotThere(self._name) from error
-        if error.errno in _SHARE_GONE:
+        if error.errno in GONE:
             raise ShareGone(f"the file system answers: {error.strerror}") from error
         raise FileUnreadable(f"it cannot be read: {error.strerror}") from error
 

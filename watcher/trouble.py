@@ -19,6 +19,7 @@ from watcher.errors import (
     CertificateRefused,
     FileUnreadable,
     LoginNeeded,
+    RecordsGone,
     RecordUnwritable,
     ServiceTrouble,
     ShareGone,
@@ -93,13 +94,9 @@ class Trouble:
         self._probe_is_unused(candidate)
         match error:
             case ShareGone():
-                self._conditions.begin("share_gone", candidate.share.root, str(error))
-                if not self._patient:
-                    self._say(candidate).error("failed", reason="share_gone", found=str(error))
-                    return True
-                # The next scan finds the file again, if the share comes back with it.
-                self._backlog.finish(candidate)
-                return False
+                return self._share_gone(candidate, error)
+            case RecordsGone() if candidate.share.mirror is None:
+                return self._share_gone(candidate, error)
             case RecordUnwritable():
                 self._conditions.begin("sidecar_unwritable", record_folder(candidate), str(error))
                 return self._try_again(candidate, "sidecar_unwritable", error, longest=HELD_SECONDS)
@@ -154,6 +151,17 @@ class Trouble:
         if candidate.probe:
             candidate.probe = False
             self._gates.of(candidate).unused()
+
+    # The share
+
+    def _share_gone(self, candidate: Candidate, error: Exception) -> bool:
+        self._conditions.begin("share_gone", candidate.share.root, str(error))
+        if not self._patient:
+            self._say(candidate).error("failed", reason="share_gone", found=str(error))
+            return True
+        # The next scan finds the file again, if the share comes back with it.
+        self._backlog.finish(candidate)
+        return False
 
     # The file
 

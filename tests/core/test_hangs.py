@@ -20,6 +20,7 @@ from watcher import hangs
 from watcher.backlog import Backlog
 from watcher.candidate import Candidate, Hashed, Priority
 from watcher.conditions import Conditions
+from watcher.errors import ShareGone
 from watcher.hangs import HUNG_SECONDS, Hangs
 from watcher.inspection import Image
 from watcher.intake import Intake
@@ -119,6 +120,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
     yield desk
     desk.let_go.set()
+    desk.dead.watch.end()
     desk.backlog.close()
     assert desk.pool.join(PATIENCE) == 0
 
@@ -292,6 +294,25 @@ def test_a_share_that_does_not_give_out_many_of_its_files_hangs(
     assert desk.put(desk.dead, "b.jpg")
 
 
+def test_one_whose_server_takes_its_time_to_say_that_it_is_gone_hangs_until_it_is_back(
+    desk: Desk,
+) -> None:
+    root = Path(desk.dead.share.root)
+    for _ in range(3):
+        desk.silence(HUNG_SECONDS + 1)
+        root.rename(root.with_name("elsewhere"))
+        with pytest.raises(ShareGone):
+            desk.dead.watch.look(desk.clock())
+        desk.answers()
+        assert desk.hangs.hung(desk.dead)
+        root.with_name("elsewhere").rename(root)
+    assert desk.log.events == ["condition_raised"]
+    desk.dead.watch.look(desk.clock())
+    desk.answers()
+    assert not desk.hangs.hung(desk.dead)
+    assert desk.dead.rescans == 1
+
+
 # Under a new configuration
 
 
@@ -302,8 +323,8 @@ def test_one_that_hung_before_hangs_until_it_is_seen_to_answer(desk: Desk) -> No
     desk.look()
     assert desk.conditions.holds("share_hung", share.root)
     assert desk.hangs.hung(desk.dead)
-    desk.dead.watch.seen = True
     for _ in range(2):
+        desk.dead.watch.look(desk.clock())
         desk.look()
     assert not desk.hangs.hung(desk.dead)
     assert desk.log.events == ["condition_raised", "condition_cleared"]

@@ -1,5 +1,6 @@
 """Sidecars and notes on a real file system: what counts as current, what is never overwritten."""
 
+import errno
 import os
 import re
 import socket
@@ -28,7 +29,7 @@ from tests.core.factories import (
     without_override,
 )
 from watcher import placing, record
-from watcher.errors import RecordUnwritable
+from watcher.errors import RecordsGone, RecordUnwritable
 from watcher.ignores import Ignores
 from watcher.placing import put_in_place, temporary
 from watcher.record import (
@@ -36,6 +37,7 @@ from watcher.record import (
     NOTE,
     NOTE_TITLE,
     SIDECAR,
+    claimed_before,
     note_of,
     recorded_hash,
     remove_note,
@@ -682,3 +684,38 @@ def test_a_short_write_is_no_record(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RecordUnwritable, match="No space left"):
         desk.write_sidecar()
     assert desk.names == {NAME}
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"), [(errno.EIO, RecordUnwritable), (errno.EHOSTDOWN, RecordsGone)]
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda desk, _: desk.write_sidecar(),
+        lambda desk, _: desk.write_note(),
+        lambda desk, _: desk.remove_sidecar(),
+        lambda desk, _: desk.remove_note(),
+        lambda desk, fd: state_beside(desk.image.stat(), NAME, fd),
+        lambda _, fd: claimed_before(0, NAME, fd, mtime_ns=0),
+    ],
+)
+def test_a_file_system_that_answers_nothing_about_records_is_their_trouble(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Callable[[Desk, int], object],
+    code: int,
+    meaning: type[Exception],
+) -> None:
+    """A folder on SMB is entered from what the kernel remembers, though the server is down."""
+
+    def down(*_: object, **__: object) -> os.stat_result:
+        raise OSError(code, os.strerror(code))
+
+    image = desk.image.stat()
+    with opened_folder(desk.folder) as fd, monkeypatch.context() as patch:
+        patch.setattr(type(desk.image), "stat", lambda _: image)
+        patch.setattr(os, "stat", down)
+        with pytest.raises(RecordUnwritable, match=os.strerror(code)) as raised:
+            step(desk, fd)
+    assert type(raised.value) is meaning

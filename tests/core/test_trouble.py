@@ -17,6 +17,7 @@ from watcher.errors import (
     CertificateRefused,
     FileUnreadable,
     LoginNeeded,
+    RecordsGone,
     RecordUnwritable,
     ServiceTrouble,
     ShareGone,
@@ -177,8 +178,11 @@ def test_what_the_service_asks_for_is_kept_to(desk: Desk) -> None:
     assert candidate.due == desk.now + 77.5
 
 
-def test_a_share_that_is_gone_loses_its_candidates_to_the_next_scan(desk: Desk) -> None:
-    desk.fail(ShareGone("stale"))
+@pytest.mark.parametrize("error", [ShareGone("stale"), RecordsGone("down")])
+def test_a_share_that_is_gone_loses_its_candidates_to_the_next_scan(
+    desk: Desk, error: Exception
+) -> None:
+    desk.fail(error)
     assert desk.said("condition_raised") == ["share_gone"]
     assert len(desk.backlog) == 0
 
@@ -213,9 +217,15 @@ def test_a_lone_file_that_cannot_even_be_asked_for_is_an_outage_after_a_minute(d
     assert desk.said("condition_raised") == ["service_unavailable"]
 
 
-def test_a_record_that_cannot_be_written_is_the_folders_condition(desk: Desk) -> None:
-    candidate = desk.fail(RecordUnwritable("full"))
-    desk.fail(RecordUnwritable("full"))
+@pytest.mark.parametrize(
+    ("mirror", "error"), [(None, RecordUnwritable("full")), ("/srv/sums", RecordsGone("down"))]
+)
+def test_a_record_that_cannot_be_written_is_the_folders_condition(
+    desk: Desk, mirror: str | None, error: Exception
+) -> None:
+    desk.share = Share("/srv/photos", mirror=mirror)
+    candidate = desk.fail(error)
+    desk.fail(error)
     assert desk.said("condition_raised") == ["sidecar_unwritable"]
     assert candidate.due is not None
     desk.end(desk.take_admitted(), UPLOADED)

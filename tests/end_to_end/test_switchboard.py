@@ -155,3 +155,16 @@ os.execv(sys.argv[1], sys.argv[1:])
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert len(installed.service.uploads) == 1
+
+
+@two_processors
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGUSR1, "SIGUSR1"), (signal.SIGRTMIN + 6, "signal 40")]
+)
+def test_one_that_a_signal_ends_is_told_with_it(
+    monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    monkeypatch.setattr(switchboard, "_run", lambda *_: os.kill(os.getpid(), number))
+    with switchboard.switchboard({}) as board:
+        assert board is not None
+        wait_until(lambda: f"was ended by {name}. " in board.end())

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from watcher.errors import RecordUnwritable
+from watcher.placing import unwritable
 from watcher.record import NOTE, SIDECAR, Doubt, claim_beside, doubts, note_of
 from watcher.sidecar import ForeignRecord
 
@@ -42,8 +42,7 @@ def readable_records(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = f"the record of {name!a} cannot be read: {error.strerror}"
-        raise RecordUnwritable(why) from error
+        raise unwritable(f"cannot read the record of {name!a}", error) from error
 
 
 def _time(ns: int) -> str:
