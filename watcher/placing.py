@@ -79,8 +79,8 @@ def _fill(fd: int, content: bytes, *, stamp: Stamp, mode: int) -> None:
 
 
 class TroubleTold:
-    """Says `RecordUnwritable` or `NameTooLong` of what the file system will not do;
-    only that something is there already passes as it is."""
+    """Says `RecordUnwritable` or `NameTooLong` of what the file system will not do; only that
+    something is there already passes as it is. (A class for speed, like those in `tree`.)"""
 
     def __init__(self, target: str, doing: str = "write") -> None:
         self._target = target
