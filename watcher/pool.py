@@ -50,6 +50,7 @@ class Pool:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._busy: dict[threading.Thread, tuple[Candidate, float]] = {}
+        self._ended = False
         self.turns = 0
         """How often a worker took or ended a candidate: what changes while work is done."""
 
@@ -96,13 +97,15 @@ class Pool:
     def join(self, seconds: float) -> int:
         """Waits until all workers are done, all together at most `seconds`; how many are not.
 
-        They are done once the backlog is closed and each has finished the file it had.
+        They are done once the backlog is closed and each has finished the file it had. What fails
+        later does so because all around it has ended, and nobody is told.
         """
         deadline = time.monotonic() + seconds
         with self._lock:
             threads = tuple(self._threads)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._ended = True
         return sum(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:
@@ -117,7 +120,8 @@ class Pool:
                     outcome = way(candidate)
                     self._verdicts.outcome(candidate, outcome, time.perf_counter() - started)
                 except Exception as error:  # noqa: BLE001 - it is logged; none may end a worker
-                    self._verdicts.failure(candidate, error)
+                    if not self._ended:
+                        self._verdicts.failure(candidate, error)
                 with self._lock:
                     del self._busy[me]
                     self.turns += 1

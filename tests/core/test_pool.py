@@ -160,6 +160,25 @@ def test_a_worker_that_hangs_is_counted_and_holds_up_nothing(backlog: Backlog) -
     assert sorted(verdicts.outcomes) == ["hang.jpg", "other.jpg"]
 
 
+def test_what_fails_when_all_has_ended_is_told_to_nobody(backlog: Backlog) -> None:
+    """At the end the connections are closed under those that still send."""
+    begun, closed = threading.Event(), threading.Event()
+
+    def way(candidate: Candidate) -> Outcome:
+        begun.set()
+        closed.wait(PATIENCE)
+        raise ConnectionError(candidate.path)
+
+    pool, verdicts, ways = started(backlog, way)
+    put(backlog, "a.jpg")
+    assert begun.wait(PATIENCE)
+    backlog.close()
+    assert pool.join(0.01) >= 1
+    closed.set()
+    wait_until(lambda: ways.open == 0)
+    assert not verdicts.failures
+
+
 # Shares that hang
 
 HUNG = Share("/hung")
