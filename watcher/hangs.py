@@ -71,7 +71,7 @@ class Hangs:
         if why and intake not in self._hung:
             self._begins(intake, why)
         elif not why and intake in self._hung:
-            # Where it hangs over and over until its server is said to be gone, it has not ended.
+            # A server that takes as long at each look to say that it is gone hangs on.
             if intake.watch.how != "gone":
                 self._ends(intake)
         elif not why and intake in self._inherited and intake.watch.armed:

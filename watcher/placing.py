@@ -95,10 +95,5 @@ class TroubleTold:
             return
         if error.errno == errno.ENAMETOOLONG:  # it can be less than `NAME_MAX` (eCryptfs: 143)
             raise NameTooLong(f"{len(os.fsencode(self._target))} bytes with its ending") from error
-        raise unwritable(f"cannot {self._doing} {self._target!a}", error) from error
-
-
-def unwritable(what: str, error: OSError) -> RecordUnwritable:
-    """`what` failed with this `error`: it may be all that is gone."""
-    kind = RecordsGone if error.errno in GONE else RecordUnwritable
-    return kind(f"{what}: {error.strerror}")
+        kind = RecordsGone if error.errno in GONE else RecordUnwritable
+        raise kind(f"cannot {self._doing} {self._target!a}: {error.strerror}") from error

@@ -15,7 +15,7 @@ from typing import Literal
 
 from watcher.errors import FileUnreadable
 from watcher.outcomes import Stamp
-from watcher.placing import NameTooLong, TroubleTold, put_in_place, temporary, unwritable
+from watcher.placing import NameTooLong, TroubleTold, put_in_place, temporary
 from watcher.sidecar import (
     MAX_LINE,
     NAME_MAX,
@@ -156,13 +156,16 @@ def state_beside(
 ) -> State:
     """`state_of` for a folder of records that may not be there yet; if it is to `read` a sidecar
     that looks current, one with another name in it is not. Raises `RecordUnwritable`."""
-    try:
-        if records is None:
-            return "none"
+    if records is None:
+        return "none"
+    with reading_record(name):  # the image has just been seen, so this is about its record
         state = state_of(image, name, records)
         return "stale" if read and state == "uploaded" and not is_named(name, records) else state
-    except OSError as error:  # the image has just been seen, so this is about its record
-        raise unwritable(f"cannot read the record of {name!a}", error) from error
+
+
+def reading_record(name: str) -> TroubleTold:
+    """Says `RecordUnwritable` if the record of the image `name` cannot be read."""
+    return TroubleTold(name, "read the record of")
 
 
 def claim_beside(name: str, records: int | None) -> str | ForeignRecord | None:

@@ -9,12 +9,20 @@ from watcher.commands.locate import whole
 from watcher.commands.narration import Narration
 from watcher.commands.neighbour import NOBODY, Neighbour
 from watcher.commands.reasons import noted
-from watcher.commands.record_words import claim, readable_records, standing
+from watcher.commands.record_words import claim, standing
 from watcher.errors import RecordUnwritable
 from watcher.notes import REASONS
 from watcher.outcomes import Gone, NotSettled, Outcome, Rehearsed, Rejected, Standing
 from watcher.printable import printable
-from watcher.record import NOTE, SIDECAR, State, claim_beside, is_named, state_beside
+from watcher.record import (
+    NOTE,
+    SIDECAR,
+    State,
+    claim_beside,
+    is_named,
+    reading_record,
+    state_beside,
+)
 from watcher.share import Share
 from watcher.snapshot import Flight
 from watcher.tree import NotThere, look, split
@@ -61,7 +69,7 @@ class FileExamination:
         folder, name = split(path)
         with share.tree.folder(folder) as images, share.records(folder, images) as records:
             image = look(name, images)
-            with readable_records(name):
+            with reading_record(name):
                 block.note("sidecar", standing(SIDECAR, image, name, records))
                 state = state_beside(image, name, records)
                 if state == "uploaded" and records is not None:

@@ -1,12 +1,10 @@
 """What stands beside an image, in words: whose it is, and why it is current or not."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from watcher.placing import unwritable
 from watcher.record import NOTE, SIDECAR, Doubt, claim_beside, doubts, note_of
 from watcher.sidecar import ForeignRecord
 
@@ -34,15 +32,6 @@ def standing(suffix: str, image: os.stat_result, name: str, records: int | None)
         f"{_time(record.st_ctime_ns)}",
     }
     return "not current: " + "; ".join(words[doubt] for doubt in found)
-
-
-@contextmanager
-def readable_records(name: str) -> Iterator[None]:
-    """Turns what the file system says into `RecordUnwritable`, as on a journey."""
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(f"cannot read the record of {name!a}", error) from error
 
 
 def _time(ns: int) -> str:

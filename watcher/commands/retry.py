@@ -20,10 +20,9 @@ from watcher.commands.locate import (
 )
 from watcher.commands.neighbour import Neighbour
 from watcher.commands.reasons import has_room
-from watcher.commands.record_words import readable_records
 from watcher.errors import FileUnreadable, ShareTrouble
 from watcher.exit_codes import AMISS, OK, USAGE
-from watcher.record import NOTE, note_of, remove_note
+from watcher.record import NOTE, note_of, reading_record, remove_note
 from watcher.scan import Found, Unreadable, scan
 from watcher.settings import Settings
 from watcher.share import Share
@@ -133,7 +132,7 @@ def _taken(share: Share, path: str) -> Literal["ours", "foreign", "none"]:
     folder, name = split(path)
     with (
         suppress(NotThere),
-        readable_records(name),
+        reading_record(name),
         share.tree.folder(folder) as images,
         share.records(folder, images) as records,
     ):

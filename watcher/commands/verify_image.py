@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from watcher.commands.reasons import why_without_note
-from watcher.commands.record_words import readable_records
 from watcher.commands.verify_findings import Finding
 from watcher.errors import FileUnreadable, RecordUnwritable
 from watcher.openfile import Digest
@@ -17,6 +16,7 @@ from watcher.record import (
     claim_beside,
     doubts,
     is_named,
+    reading_record,
     remove_sidecar,
     state_of,
 )
@@ -48,7 +48,7 @@ def recorded(share: Share, path: str) -> Recorded | Finding | Uninteresting:
         image = look(name, images)
         if records is None:
             return _unrecorded(name, "none", image, images=images, records=None)
-        with readable_records(name):
+        with reading_record(name):
             state = state_of(image, name, records)
             has_sidecar = doubts(SIDECAR, image, name, records) is not None
         if not has_sidecar:

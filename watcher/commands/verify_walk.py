@@ -5,11 +5,10 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from watcher.commands.record_words import readable_records
 from watcher.commands.verify_findings import Finding, Kind
 from watcher.errors import RecordUnwritable
 from watcher.placing import LEFT_OVER
-from watcher.record import NOTE, SIDECAR, claim_beside, note_of
+from watcher.record import NOTE, SIDECAR, claim_beside, note_of, reading_record
 from watcher.scan import Found, Unreadable, Visitor, scan
 from watcher.share import Share
 from watcher.sidecar import ForeignRecord
@@ -91,7 +90,7 @@ class Walk(Visitor):
 
     def _look_at(self, path: str, image: str, suffix: str, records: int, *, there: bool) -> None:
         try:
-            with readable_records(image):
+            with reading_record(image):
                 look = self._wrong_note if suffix == NOTE else self._wrong_sidecar
                 wrong = look(image, records, there=there)
                 if wrong is not None and not is_free(image + suffix, records):
