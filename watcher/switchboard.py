@@ -21,6 +21,7 @@ from watcher.exchange import Connection, Terms
 from watcher.exit_codes import AMISS, OK
 from watcher.lean import all_loaded, loading_without
 from watcher.line import Line, NewLine
+from watcher.processor import in_peace
 
 END_SECONDS = 1.0
 """How long it may take to end; a dead file server can hold it in the kernel."""
@@ -107,6 +108,7 @@ def _run(channel: Channel, environ: Mapping[str, str]) -> None:
     with loading_without("rich", "pygments"):
         from watcher.dialling import dial  # noqa: PLC0415 - with httpx, which the daemon spares
     all_loaded()
+    in_peace()
     dial(channel, environ)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tests.bench import peers, runs
 from tests.bench.data import DataSet, fresh, images, make, total
+from tests.bench.standin import TOKEN
 from tests.bench.tables import Row
 
 OURS, BEGUN, LIMIT, SHELL, SCRIPT, RAW = (
@@ -54,6 +55,11 @@ class Result(NamedTuple):
     def cpu_per_gb(self) -> float:
         """Seconds."""
         return self.used.cpu / self.size * 1e9
+
+    @property
+    def service(self) -> float:
+        """How busy the stand-in was, in per cent of one core."""
+        return self.counts.get("cpu us", 0) / 1e4 / self.used.seconds
 
     @property
     def begun(self) -> "Result":
@@ -110,7 +116,7 @@ def _ours(data: DataSet, folder: Path, work: Path) -> Result:
 
 def _peer(folder: Path, command: Callable[[Path, str], list[str]]) -> Result:
     with runs.stand_in(0.0) as service:
-        used = runs.run(command(folder, service.url), {})
+        used = runs.run(command(folder, service.url), {"TOKEN": TOKEN})
         served = runs.finished(service)
     if not served.arrived:
         raise RuntimeError(f"{command.__name__} sent nothing")
@@ -130,6 +136,7 @@ def _row(data: str, program: str, results: list[Result], ours: list[Result]) -> 
         "ms/file": round(median(result.cpu_per_file for result in results), 2),
         "s/GB": round(median(result.cpu_per_gb for result in results), 2),
         "peak MB": round(max(result.used.memory for result in results), 1),
+        "service %": round(median(result.service for result in results)),
         "ours/it": round(ratio(ours, results), 2),
         "twice": max(result.counts.get("sent twice", 0) for result in results),
     }

@@ -1,4 +1,7 @@
-"""What else one could do: the shell, the documentation's script, and the limit of this machine."""
+"""What else one could do: the shell, the documentation's script, and the limit of this machine.
+
+All of them find the service's token in `$TOKEN`.
+"""
 
 import hashlib
 import os
@@ -13,9 +16,10 @@ import httpx
 SHELL = r"""
 find "$1" -name 'IMG_*' ! -name '*.sha256' -print0 | xargs -0 -P 4 -n 1 sh -c '
     sha256=$(sha256sum "$1") && sha256=${sha256%% *}
-    status=$(curl -s -o /dev/null -w "%{http_code}" -I "$0/upload?contentHash=$sha256")
+    with="Authorization: Bearer $TOKEN" to=$0/upload
+    status=$(curl -s -o /dev/null -w "%{http_code}" -H "$with" -I "$to?contentHash=$sha256")
     size=$(stat -c %s "$1")
-    [ "$status" = 200 ] || curl -s -o /dev/null -F filesize=$size -F "file=@$1" "$0/upload"
+    [ "$status" = 200 ] || curl -s -H "$with" -F filesize=$size -F "file=@$1" "$to"
 ' "$2"
 """
 
@@ -27,10 +31,10 @@ while [ $core -lt "$4" ]; do
     awk "NR % $4 == $core" "$3/all" | tr '\n' '\0' |
     xargs -0 openssl dgst -sha256 -r | awk -v url="$2" '{
         path = substr($0, index($0, " *") + 2)
-        print "next\nsilent\noutput = /dev/null\nhead"
-        print "url = \"" url "/upload?contentHash=" $1 "\""
-        print "next\nsilent\noutput = /dev/null\nheader = \"Expect:\"\nurl = \"" url "/upload\""
-        print "form = \"file=@" path "\""
+        each = "next\nsilent\noutput = /dev/null\nheader = \"Authorization: Bearer "
+        each = each ENVIRON["TOKEN"] "\"\nurl = \"" url "/upload"
+        print each "?contentHash=" $1 "\"\nhead"
+        print each "\"\nheader = \"Expect:\"\nform = \"file=@" path "\""
     }' | curl --config - &
     core=$((core + 1))
 done
@@ -76,17 +80,24 @@ def main(folder: Path, url: str) -> None:
     would load them each time, and the library of that page does not.
     """
     certificates = ssl.create_default_context()
+    token = {"Authorization": f"Bearer {os.environ['TOKEN']}"}
     for path in sorted(folder.rglob("IMG_*")):
         if path.suffix == ".sha256":
             continue
         content = path.read_bytes()
         asked = {"contentHash": hashlib.sha256(content).hexdigest()}
         answer = httpx.head(
-            f"{url}/upload", params=asked, trust_env=False, verify=certificates, timeout=60
+            f"{url}/upload",
+            params=asked,
+            headers=token,
+            trust_env=False,
+            verify=certificates,
+            timeout=60,
         )
         if answer.status_code != 200:
             httpx.post(
                 f"{url}/upload",
+                headers=token,
                 data={"filesize": len(content)},
                 files={"file": (path.name, content)},
                 trust_env=False,

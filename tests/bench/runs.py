@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import launched
+from tests.bench.standin import TOKEN
 
-TOKEN = "benchmark"
 SETTLE_SECONDS = 0.1
 """For what is there already; all of it is older."""
 
@@ -40,10 +40,11 @@ class Service(NamedTuple):
 
 class Served(NamedTuple):
     """What a stand-in counted, and when it had the whole of each content: microseconds of the
-    steady clock, by SHA-256."""
+    steady clock, by SHA-256; what it refused first, or ""."""
 
     counts: Mapping[str, int]
     arrived: Mapping[str, int]
+    refused: str
 
 
 @contextmanager
@@ -64,7 +65,10 @@ def stand_in(latency: float) -> Iterator[Service]:
 def finished(service: Service) -> Served:
     """Ends the stand-in; what it saw."""
     output, _ = service.process.communicate()
-    return Served(**json.loads(output))
+    served = Served(**json.loads(output))
+    if served.refused:
+        raise RuntimeError(f"the stand-in refused {served.refused}")
+    return served
 
 
 def run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> Used:

@@ -1,7 +1,9 @@
-"""A service stand-in that is never the bottleneck: one thread, no checks, hashes every body.
+"""A service stand-in that is never the bottleneck: one thread, which checks and hashes all it gets.
 
-A process of its own (`python -m tests.bench.standin [LATENCY_SECONDS]`). Prints its port; ends when
-its standard input is closed, and prints as JSON its counts and when it had each content.
+It checks what the documentation names: the token, the hash that is asked for, the form to its end
+and the size that it states. The file's own bytes it only hashes. A process of its own (`python -m
+tests.bench.standin [LATENCY_SECONDS]`). Prints its port; ends when its standard input is closed,
+and prints as JSON its counts, when it had each content, and what it refused first.
 """
 
 import hashlib
@@ -13,22 +15,33 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from email.parser import BytesHeaderParser
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN = "benchmark"
+HEADERS = BytesHeaderParser()
+END_OF_HEADERS = b"\r\n\r\n"
 
 RECEIVE = 1 << 18
 """Bytes at a time, into one place for all: it stays in the processor's cache. (`recv` makes a new
 bytes object each time, and from some size on new pages: up to a third of what the service did.)"""
 
 
+class Refused(Exception):
+    """Something is not as the documentation has it; the text says what."""
+
+
 class Client:
-    """One connection: what has come of the request that is under way."""
+    """One connection: what has come of the request that is under way. Its steps raise `Refused`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.waiting = bytearray()
-        self.length = 0  # of the body, without the form's end
+        self.boundary = b""
+        self.body = 0  # bytes of it that are still to come
+        self.stated: int | None = None  # bytes of the file, by the form
         self.left = 0  # of the file
-        self.tail = 0
         self.digest = hashlib.sha256()
         self.step: Callable[[StandIn], bool] = self.head
 
@@ -38,64 +51,90 @@ class Client:
         while self.step(service):
             pass
 
+    def taken(self, end: bytes) -> bytes | None:
+        """What has come up to and with `end`; None if that is still to come."""
+        found = self.waiting.find(end)
+        if found < 0:
+            return None
+        text = bytes(self.waiting[: found + len(end)])
+        del self.waiting[: len(text)]
+        self.body -= len(text)
+        return text
+
     def head(self, service: "StandIn") -> bool:
         """The request's line and headers."""
-        end = self.waiting.find(b"\r\n\r\n")
-        if end < 0:
+        if (text := self.taken(END_OF_HEADERS)) is None:
             return False
-        text = bytes(self.waiting[:end])
-        del self.waiting[: end + 4]
-        if text.startswith(b"HEAD"):
-            known = _found(rb"contentHash=([0-9a-f]{64})", text).decode() in service.arrived
-            service.counts["HEAD"] += 1
-            line = b"200 OK" if known else b"404 Not Found"
-            service.answer(self, b"HTTP/1.1 " + line + b"\r\nContent-Length: 0\r\n\r\n")
+        line, _, fields = text.partition(b"\r\n")
+        method, target, _ = line.decode("ascii").split(" ")
+        address, headers = urlsplit(target), HEADERS.parsebytes(fields)
+        if address.path != "/upload" or headers["Authorization"] != f"Bearer {TOKEN}":
+            raise Refused(f"{method} {address.path}, or its token")
+        if method == "HEAD":
+            service.tell_if_known(self, parse_qs(address.query))
             return True
-        if b"100-continue" in text:
+        if method != "POST" or headers.get_content_type() != "multipart/form-data":
+            raise Refused(f"{method} of {headers.get_content_type()}")
+        if headers["Expect"]:
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # else curl waits a second
-        self.tail = len(_found(rb"boundary=(\S+)", text)) + 8
-        self.length = int(_found(rb"(?i)content-length: (\d+)", text)) - self.tail
-        self.step = self.form
+        self.boundary = b"--" + headers.get_boundary("").encode("ascii")
+        self.body, self.stated = int(headers.get("Content-Length", "0")), None
+        self.step = self.part
         return True
 
-    def form(self, _service: "StandIn") -> bool:
-        """The form up to the file's first byte."""
-        part = self.waiting.find(b'name="file"')
-        end = self.waiting.find(b"\r\n\r\n", part) if part >= 0 else -1
-        if end < 0:
+    def part(self, _service: "StandIn") -> bool:
+        """The headers of the form's next part. The file is the last one."""
+        if (text := self.taken(END_OF_HEADERS)) is None:
             return False
-        del self.waiting[: end + 4]
-        self.left = self.length - end - 4
+        begins, _, fields = text.partition(b"\r\n")
+        headers = HEADERS.parsebytes(fields)
+        name = headers.get_param("name", header="Content-Disposition")
+        if begins != self.boundary or headers.get_content_disposition() != "form-data":
+            raise Refused("a part that is none")
+        if name == "filesize":
+            self.step = self.size
+        elif name == "file" and headers.get_filename():
+            self.file_begins()
+        else:
+            raise Refused(f"part {name}")
+        return True
+
+    def size(self, _service: "StandIn") -> bool:
+        """What the form says of it."""
+        if (text := self.taken(b"\r\n")) is None:
+            return False
+        self.stated = int(text)
+        self.step = self.part
+        return True
+
+    def file_begins(self) -> None:
+        """All but the form's end is the file."""
+        self.left = self.body - len(self.boundary) - len(b"\r\n--\r\n")
+        if self.stated not in {None, self.left}:
+            raise Refused(f"{self.left} bytes instead of {self.stated}")
         self.digest = hashlib.sha256()
         del self.waiting[: self.hashed(memoryview(self.waiting))]
         self.step = self.end
-        return True
 
     def hashed(self, data: memoryview) -> int:
         """How much of `data` was the file's."""
         with data[: self.left] as content:
             self.digest.update(content)
             self.left -= len(content)
+            self.body -= len(content)
             return len(content)
 
     def end(self, service: "StandIn") -> bool:
         """The form's end, and the answer."""
-        if self.left or len(self.waiting) < self.tail:
+        if self.left or len(self.waiting) < self.body:
             return False
-        del self.waiting[: self.tail]
-        sha256 = self.digest.hexdigest()
-        service.counts["POST"] += 1
-        service.counts["sent twice"] += sha256 in service.arrived
-        service.arrived.setdefault(sha256, time.monotonic_ns() // 1000)
-        head = b"HTTP/1.1 201 Created\r\nContent-Length: 64\r\n\r\n"
-        service.answer(self, head + sha256.encode())
+        end = bytes(self.waiting[: self.body])
+        del self.waiting[: self.body]
+        if end != b"\r\n" + self.boundary + b"--\r\n":
+            raise Refused("a form without its end")
+        service.take(self, self.digest.hexdigest())
         self.step = self.head
         return True
-
-
-def _found(pattern: bytes, text: bytes) -> bytes:
-    match = re.search(pattern, text)
-    return match[1] if match else b""
 
 
 class StandIn:
@@ -105,9 +144,27 @@ class StandIn:
         self.latency = latency
         self.arrived: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
+        self.refused = ""
         self._later: list[tuple[float, int, Client, bytes]] = []
         self._number = 0
         self._received = bytearray(RECEIVE)
+
+    def tell_if_known(self, client: Client, asked: Mapping[str, list[str]]) -> None:
+        """Answers to HEAD. Raises `Refused`."""
+        (sha256,) = asked.get("contentHash", [""])
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise Refused(f"contentHash {sha256}")
+        self.counts["HEAD"] += 1
+        line = b"200 OK" if sha256 in self.arrived else b"404 Not Found"
+        self.answer(client, b"HTTP/1.1 " + line + b"\r\nContent-Length: 0\r\n\r\n")
+
+    def take(self, client: Client, sha256: str) -> None:
+        """All of a file has come."""
+        self.counts["POST"] += 1
+        self.counts["sent twice"] += sha256 in self.arrived
+        self.arrived.setdefault(sha256, time.monotonic_ns() // 1000)
+        head = b"HTTP/1.1 201 Created\r\nContent-Length: 64\r\n\r\n"
+        self.answer(client, head + sha256.encode())
 
     def answer(self, client: Client, data: bytes) -> None:
         """Now, or after the latency."""
@@ -148,16 +205,23 @@ class StandIn:
             length = client.connection.recv_into(self._received)
         except ConnectionResetError:  # whoever it was has ended
             length = 0
-        if length:
-            now = time.monotonic_ns() // 1000
-            self.counts["last us"] = now
-            self.counts["first us"] = self.counts["first us"] or now
-            self.counts["bytes"] += length
-            with memoryview(self._received) as received:
-                client.feed(self, received[:length])
-        else:
+        if not length or not self._gets_on(client, length):
             selector.unregister(client.connection)
             client.connection.close()
+
+    def _gets_on(self, client: Client, length: int) -> bool:
+        """Takes in what was received; whether the connection is worth keeping."""
+        now = time.monotonic_ns() // 1000
+        self.counts["last us"] = now
+        self.counts["first us"] = self.counts["first us"] or now
+        self.counts["bytes"] += length
+        try:
+            with memoryview(self._received) as received:
+                client.feed(self, received[:length])
+        except (Refused, ValueError) as error:
+            self.refused = self.refused or str(error)
+            return False
+        return True
 
     def _until_next(self) -> float | None:
         return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
@@ -170,5 +234,8 @@ class StandIn:
 
 if __name__ == "__main__":
     service = StandIn(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
+    before = time.process_time_ns()
     service.serve()
-    print(json.dumps({"counts": service.counts, "arrived": service.arrived}), flush=True)
+    service.counts["cpu us"] = (time.process_time_ns() - before) // 1000
+    seen = {"counts": service.counts, "arrived": service.arrived, "refused": service.refused}
+    print(json.dumps(seen), flush=True)

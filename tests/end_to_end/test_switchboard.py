@@ -56,6 +56,16 @@ def test_it_opens_no_file_and_ends_with_the_daemon(installed: Installation) -> N
 
 
 @two_processors
+def test_it_may_go_to_any_processor_and_takes_turns_in_peace(installed: Installation) -> None:
+    with installed.daemon() as running:
+        other = the_other(running)
+        installed.drop("a.jpg", picture(1))
+        running.wait_for("uploaded")
+        assert os.sched_getaffinity(other) == PROCESSORS
+        assert os.sched_getscheduler(other) == os.SCHED_BATCH
+
+
+@two_processors
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_leaves_signals_to_the_daemon(installed: Installation, number: int) -> None:
     """Ctrl-C and the end of a terminal come to both."""
