@@ -138,20 +138,31 @@ def main() -> None:
         default="SDMLKW",
         help="data sets of `compare`, such as SM; of `profile` the first",
     )
+    parser.add_argument(
+        "--hashes",
+        metavar="N",
+        type=int,
+        choices=range(1, 10),
+        default=1,
+        help="how often the service of `compare` hashes each file: what it takes of the machine",
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the tables there, too")
     parser.add_argument("--dir", help="work below it, on its file system; else where $TMPDIR says")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.dir) as work:
         print(machine(Path(work)), end="\n\n", flush=True)
-        tables = _tables(asked.what, Path(work), SIZES[asked.size], asked.only)
+        amount = SIZES[asked.size]
+        sets = [
+            data._replace(times=asked.hashes) for data in amount.sets if data.name in asked.only
+        ]
+        tables = _tables(asked.what, Path(work), amount._replace(sets=tuple(sets)))
     if asked.json:
         asked.json.write_text(json.dumps(tables, indent=1) + "\n")
 
 
-def _tables(what: str, work: Path, size: Size, only: str) -> dict[str, list[Row]]:
+def _tables(what: str, work: Path, size: Size) -> dict[str, list[Row]]:
     """Measures and prints; the rows, by table."""
     found: Rounds = {}
-    size = size._replace(sets=tuple(data for data in size.sets if data.name in only))
     if what == "compare":
         rows = shown(compare(size.sets, work, rounds=size.rounds, found=found))
         targets = verdicts(found)

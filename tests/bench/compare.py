@@ -101,21 +101,21 @@ def _one_round(data: DataSet, work: Path) -> Iterator[tuple[str, Result]]:
         for name, (command, at_most, needs) in PEERS.items():
             if not peers.missing(*needs):
                 few = make(data._replace(files=min(data.files, at_most)), work)
-                yield name, _peer(few, command)
+                yield name, _peer(data, few, command)
     seconds, cpu = peers.raw_sha256(images(folder))
     yield RAW, _result(folder, runs.Used(seconds, cpu, 0.0, 0.0), {})
 
 
 def _ours(data: DataSet, folder: Path, work: Path) -> Result:
-    with runs.stand_in(data.latency) as service:
+    with runs.stand_in(data.latency, times=data.times) as service:
         if data.known:
             runs.run(*runs.our_program(fresh(folder), service.url, work))
         used = runs.run(*runs.our_program(fresh(folder), service.url, work))
         return _result(folder, used, runs.finished(service).counts)
 
 
-def _peer(folder: Path, command: Callable[[Path, str], list[str]]) -> Result:
-    with runs.stand_in(0.0) as service:
+def _peer(data: DataSet, folder: Path, command: Callable[[Path, str], list[str]]) -> Result:
+    with runs.stand_in(0.0, times=data.times) as service:
         used = runs.run(command(folder, service.url), {"TOKEN": TOKEN})
         served = runs.finished(service)
     if not served.arrived:

@@ -15,7 +15,8 @@ from PIL import Image
 
 
 class DataSet(NamedTuple):
-    """`files` files of about `size` bytes; every `repeat`-th content is new."""
+    """`files` files of about `size` bytes; every `repeat`-th content is new. The service is
+    `latency` seconds away and hashes each file so many `times`."""
 
     name: str
     files: int
@@ -24,6 +25,7 @@ class DataSet(NamedTuple):
     repeat: int = 1
     known: bool = False
     latency: float = 0.0
+    times: int = 1
 
 
 LATENCY = 0.05

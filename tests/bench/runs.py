@@ -48,10 +48,10 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def stand_in(latency: float) -> Iterator[Service]:
-    """A fresh one; what it saw is in `finished`."""
+def stand_in(latency: float, *, times: int = 1) -> Iterator[Service]:
+    """A fresh one, which hashes each file so many `times`; what it saw is in `finished`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.standin", str(latency)],
+        [sys.executable, "-m", "tests.bench.standin", str(latency), str(times)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,9 +1,10 @@
 """A service stand-in that is never the bottleneck: one thread, which checks and hashes all it gets.
 
 It checks what the documentation names: the token, the hash that is asked for, the form to its end
-and the size that it states. The file's own bytes it only hashes. A process of its own (`python -m
-tests.bench.standin [LATENCY_SECONDS]`). Prints its port; ends when its standard input is closed,
-and prints as JSON its counts, when it had each content, and what it refused first.
+and the size that it states. The file's own bytes it only hashes, once or as often as asked: then it
+takes more of the machine. A process of its own (`python -m tests.bench.standin LATENCY_SECONDS
+TIMES`). Prints its port; ends when its standard input is closed, and prints as JSON its counts,
+when it had each content, and what it refused first.
 """
 
 import hashlib
@@ -35,14 +36,14 @@ class Refused(Exception):
 class Client:
     """One connection: what has come of the request that is under way. Its steps raise `Refused`."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, times: int) -> None:
         self.connection = connection
         self.waiting = bytearray()
         self.boundary = b""
         self.body = 0  # bytes of it that are still to come
         self.stated: int | None = None  # bytes of the file, by the form
         self.left = 0  # of the file
-        self.digest = hashlib.sha256()
+        self.digests = [hashlib.sha256() for _ in range(times)]
         self.step: Callable[[StandIn], bool] = self.head
 
     def feed(self, service: "StandIn", data: memoryview) -> None:
@@ -112,14 +113,15 @@ class Client:
         self.left = self.body - len(self.boundary) - len(b"\r\n--\r\n")
         if self.stated not in {None, self.left}:
             raise Refused(f"{self.left} bytes instead of {self.stated}")
-        self.digest = hashlib.sha256()
+        self.digests = [hashlib.sha256() for _ in self.digests]
         del self.waiting[: self.hashed(memoryview(self.waiting))]
         self.step = self.end
 
     def hashed(self, data: memoryview) -> int:
         """How much of `data` was the file's."""
         with data[: self.left] as content:
-            self.digest.update(content)
+            for digest in self.digests:
+                digest.update(content)
             self.left -= len(content)
             self.body -= len(content)
             return len(content)
@@ -132,7 +134,7 @@ class Client:
         del self.waiting[: self.body]
         if end != b"\r\n" + self.boundary + b"--\r\n":
             raise Refused("a form without its end")
-        service.take(self, self.digest.hexdigest())
+        service.take(self, self.digests[0].hexdigest())
         self.step = self.head
         return True
 
@@ -140,8 +142,9 @@ class Client:
 class StandIn:
     """Serves until its standard input is closed."""
 
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, times: int) -> None:
         self.latency = latency
+        self.times = times
         self.arrived: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
         self.refused = ""
@@ -198,7 +201,7 @@ class StandIn:
         if key.fileobj is listener:
             connection, _ = listener.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(connection, selectors.EVENT_READ, Client(connection))
+            selector.register(connection, selectors.EVENT_READ, Client(connection, self.times))
             return
         client: Client = key.data
         try:
@@ -233,7 +236,7 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    service = StandIn(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
+    service = StandIn(float(sys.argv[1]), int(sys.argv[2]))
     before = time.process_time_ns()
     service.serve()
     service.counts["cpu us"] = (time.process_time_ns() - before) // 1000
