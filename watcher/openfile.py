@@ -17,9 +17,9 @@ HASH_PIECE = 1 << 17
 """Bytes hashed at a time: as fast as 256 KiB or 1 MiB, in 8 or 47 MB less memory."""
 
 TURN = 1 << 19
-"""Bytes after which the others have a turn. Most need it but for a moment, to begin the next upload
-for one, and all share a processor: to wait for the end of a time slice each time cost a tenth of
-the photographs a second."""
+"""Bytes after which the other threads have a turn. All share a processor, which most need but for a
+moment, to begin the next upload for one: to wait for the end of a time slice each time cost a tenth
+of the photographs a second."""
 
 _BLOCK = 4096
 """Bytes that a file's blocks may be fewer than its size for want of rounding."""
