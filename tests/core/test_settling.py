@@ -296,10 +296,8 @@ def test_a_stranger_without_the_right_does_not_know(tmp_path: Path) -> None:
 
 
 def test_a_descriptor_that_is_no_file_is_an_error() -> None:
-    fd = os.open("/dev/null", os.O_RDONLY)
-    os.close(fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        writers(fd)
+        writers(1 << 30)  # the number of one that was closed may be another's by now
 
 
 def test_on_a_network_share_the_kernels_answer_is_not_asked_for(
