@@ -1,4 +1,4 @@
-"""A service stand-in that is never the bottleneck: one thread, which checks and hashes all it gets.
+"""A service stand-in, as light as one that checks can be: one thread, which hashes all it gets.
 
 It checks what the documentation names: the token, the hash that is asked for, the form to its end
 and the size that it states. The file's own bytes it only hashes, once or as often as asked: then it
