@@ -17,7 +17,7 @@ import click
 from watcher import __version__
 from watcher.errors import ServiceError, WatcherError
 from watcher.exit_codes import AMISS, CONFIGURATION, OK
-from watcher.lean import all_loaded, loading_without
+from watcher.lean import all_loaded, loading_lean
 from watcher.switchboard import switchboard
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(where: Where, *, once: bool, dry_run: bool) -> int:
     if not once:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     with switchboard(os.environ) as board:
-        with loading_without("rich", "pygments"):  # structlog would take 40 ms for them
+        with loading_lean():
             from watcher.published import Published  # noqa: PLC0415 - as above
             from watcher.wiring import build  # noqa: PLC0415 - as above
         daemon = build(

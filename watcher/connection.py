@@ -21,8 +21,8 @@ from watcher.answer import BrokenAnswerError
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble
 from watcher.exchange import NOTHING, Answer, Body, Terms
 from watcher.pieces import BodyFailedError
-from watcher.proxies import proxies
-from watcher.wire import Proxy, Request, UnfitRequestError, Wire
+from watcher.proxies import Proxy, proxies
+from watcher.wire import Request, UnfitRequestError, Wire
 
 USER_AGENT = f"autoretouch-watcher/{__version__}"
 

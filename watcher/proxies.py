@@ -6,13 +6,22 @@ Only HTTPS goes through a proxy, and only as a tunnel: what is not HTTPS stays o
 import base64
 import ipaddress
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from watcher.errors import ConfigurationError
-from watcher.wire import Proxy
 
 VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """What names a proxy in the environment; the first that is set counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where to ask for a tunnel; `authorization` is a header's value, "" for none."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
 
 
 def proxies(setting: str, environ: Mapping[str, str]) -> Callable[[str], Proxy | None]:

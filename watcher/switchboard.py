@@ -19,7 +19,7 @@ from itertools import count
 from watcher.channel import Channel, ChannelLost
 from watcher.exchange import Connection, Terms
 from watcher.exit_codes import AMISS, OK
-from watcher.lean import all_loaded, loading_without
+from watcher.lean import all_loaded, loading_lean
 from watcher.line import Line, NewLine
 from watcher.processor import in_peace
 
@@ -105,7 +105,7 @@ def switchboard(environ: Mapping[str, str]) -> Iterator[Switchboard | None]:
 def _run(channel: Channel, environ: Mapping[str, str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends when the daemon does
-    with loading_without("rich", "pygments"):
+    with loading_lean():
         from watcher.dialling import dial  # noqa: PLC0415 - with httpx, which the daemon spares
     all_loaded()
     in_peace()

@@ -12,7 +12,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +24,7 @@ from watcher.pieces import (
     send_uncopied,
     wait_until_ready,
 )
+from watcher.proxies import Proxy
 
 RECEIVE = 64 << 10
 
@@ -64,15 +64,6 @@ class UnfitRequestError(Exception):
 
 class TooLateError(TimeoutError):
     """The exchange as a whole took too long, though the other side was never silent for long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """Where to ask for a tunnel; `authorization` is a header's value, "" for none."""
-
-    host: str
-    port: int
-    authorization: str = field(default="", repr=False)
 
 
 class Wire:

@@ -27,8 +27,8 @@ from watcher.connection import (
     WireTransport,
 )
 from watcher.errors import CertificateRefused, ConfigurationError, ServiceTrouble, WatcherError
+from watcher.proxies import Proxy
 from watcher.sandbox import Sandbox, faults
-from watcher.wire import Proxy
 
 SHORT = 0.3
 """Seconds after which a connection gives up, where the other side never comes to an end."""

@@ -4,10 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from watcher.lean import loading_without
+from watcher.lean import loading_lean
 
 
 def modules_after(code: str) -> set[str]:
@@ -16,34 +17,60 @@ def modules_after(code: str) -> set[str]:
     return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
 
 
-def test_what_is_hidden_is_not_loaded_and_can_be_loaded_afterwards() -> None:
-    hidden = (
-        "from watcher.lean import loading_without\n"
-        "with loading_without('rich', 'pygments'):\n"
-        "    import httpx"
+LEAN = "from watcher.lean import loading_lean\nwith loading_lean():\n"
+
+
+def test_what_is_left_out_is_not_loaded_and_can_be_loaded_afterwards() -> None:
+    lean = f"{LEAN}    import structlog, pydantic_settings\n"
+    left_out = {"rich", "pygments", "asyncio", "importlib.metadata"}
+    assert not left_out & modules_after(lean)
+    afterwards = (
+        "import rich, pygments, asyncio, importlib.metadata\n"
+        "assert importlib.metadata.entry_points() and asyncio.run\n"
     )
-    assert not {"rich", "pygments"} & modules_after(hidden)
-    assert {"rich.console", "httpx"} <= modules_after(f"{hidden}\nimport rich.console")
+    assert left_out <= modules_after(lean + afterwards)
 
 
 def test_what_is_loaded_already_stays() -> None:
     import rich  # noqa: PLC0415 - it is to be loaded already
 
-    with loading_without("rich", "no_such_package"):
+    with loading_lean():
         assert sys.modules["rich"] is rich
     assert sys.modules["rich"] is rich
-    assert "no_such_package" not in sys.modules
 
 
-def test_the_daemon_is_loaded_without_what_draws() -> None:
-    loaded = modules_after(
-        "from watcher.lean import loading_without\n"
-        "with loading_without('rich', 'pygments'):\n"
-        "    import watcher.wiring\n"
-    )
-    unneeded = {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"}
-    assert not unneeded & loaded
-    assert "httpx" not in loaded  # the process that has the connections loads it
+def test_what_is_asked_for_is_loaded_after_all() -> None:
+    late = f"{LEAN}    import asyncio\n    assert 'asyncio.events' not in sys.modules\n"
+    of_it = "    assert asyncio.run\n    assert sys.modules['asyncio'].run is asyncio.run\n"
+    assert "asyncio.events" in modules_after(late + of_it)
+    assert "asyncio.events" in modules_after(f"{late}assert asyncio.run\n")
+    below = f"{LEAN}    import asyncio.events\n    assert asyncio.events.get_event_loop\n"
+    assert "asyncio.events" in modules_after(below)
+
+
+LOUD = """
+class plugin:
+    def new_schema_validator(*_, **__):
+        return None, None, None
+"""
+
+
+def test_nobodys_plugins_are_loaded(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin-1.dist-info"
+    plugin.mkdir()
+    (plugin / "entry_points.txt").write_text("[pydantic]\nplugin = loud_plugin:plugin\n")
+    (tmp_path / "loud_plugin.py").write_text(LOUD)
+    of_a_model = "class A(pydantic.BaseModel):\n        a: int\n"
+    here = f"sys.path.insert(0, {str(tmp_path)!r})\n"
+    assert "loud_plugin" in modules_after(f"{here}import pydantic\nif True:\n    {of_a_model}")
+    assert "loud_plugin" not in modules_after(f"{here}{LEAN}    import pydantic\n    {of_a_model}")
+
+
+def test_the_daemon_is_loaded_without_what_it_does_not_use() -> None:
+    loaded = modules_after(f"{LEAN}    import watcher.wiring\n")
+    drawing = {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"}
+    assert not (drawing | {"asyncio", "importlib.metadata"}) & loaded
+    assert not {"httpx", "ssl"} & loaded  # the process that has the connections loads them
 
 
 HEAPS = """

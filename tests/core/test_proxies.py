@@ -3,9 +3,8 @@
 import pytest
 
 from watcher.errors import ConfigurationError
-from watcher.proxies import proxies
+from watcher.proxies import Proxy, proxies
 from watcher.settings import load
-from watcher.wire import Proxy
 
 STUDIO = "http://proxy.studio:3128"
 USUAL = {"HTTPS_PROXY": STUDIO}

@@ -28,7 +28,8 @@ from tests.core.talking import (
 from watcher import wire as wire_module
 from watcher.answer import BrokenAnswerError
 from watcher.pieces import BodyFailedError, Piece
-from watcher.wire import Proxy, Request, TooLateError, UnfitRequestError, Wire
+from watcher.proxies import Proxy
+from watcher.wire import Request, TooLateError, UnfitRequestError, Wire
 
 SHORT = 0.15
 """Seconds that are allowed where they are sure to be used up."""
