@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from watcher.inspection import Image
 from watcher.outcomes import Stamp
@@ -17,8 +18,7 @@ class Priority(IntEnum):
     RECHECK = 2  # has a record that is not current, or failed before
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
+class Hashed(NamedTuple):
     """What was found out about the content that has this stamp; kept for a later attempt."""
 
     stamp: Stamp

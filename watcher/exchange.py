@@ -1,7 +1,6 @@
 """One question and its answer, as all the rest knows it: whoever carries it, and over what."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
 
@@ -20,8 +19,7 @@ class Terms(NamedTuple):
     proxy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back: status, headers (names in lower case), the first bytes of the body."""
 
     status: int

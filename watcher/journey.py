@@ -10,7 +10,6 @@ the original is only ever read.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 
 from watcher.candidate import Candidate, Hashed
 from watcher.claims import Claims
@@ -279,7 +278,7 @@ class Journey:
                     file.name, text, when=now, stamp=file.stamp, mode=file.mode, folder=records
                 )
             except (ForeignRecord, NameTooLong):  # there can be none: the log has it
-                return replace(why, noted=False)
+                return why._replace(noted=False)
             if file.unchanged:
                 return why
             remove_note(file.name, records)  # as with a sidecar

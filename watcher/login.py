@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
@@ -46,8 +47,7 @@ class Invitation:
     device_code: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """Somebody agreed; `stored` is what to keep of it."""
 
     stored: Stored
@@ -63,8 +63,7 @@ class Expired:
     """Nobody did either in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Organization:
+class Organization(NamedTuple):
     """One that the user belongs to."""
 
     id: str

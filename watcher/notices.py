@@ -22,9 +22,8 @@ of them, as in the log: a folder called "x\nBcc: all" adds no line to a mail.
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from watcher.conditions import Condition, Name
 from watcher.printable import printable
@@ -37,8 +36,7 @@ MOST_WORDS = 1_000
 """Characters of a reason, some of which come from the service."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """One message; `at` is in epoch seconds, `others` counts the other places that have it."""
 
     state: Literal["raised", "cleared"]

@@ -5,8 +5,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from watcher.outcomes import Stamp
 from watcher.settling import Hole, Observation, Writers, writers
@@ -25,8 +24,7 @@ _BLOCK = 4096
 """Bytes that a file's blocks may be fewer than its size for want of rounding."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
+class OpenFile(NamedTuple):
     """Owned by the worker that opened it; whoever opened `fd` closes it.
 
     `seen` is what was known of it before; `writers` what the kernel said; `recorded` the hash that

@@ -20,8 +20,7 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(NamedTuple):
     """The service took the content and returned its hash; the sidecar is written."""
 
     image: Image
@@ -29,8 +28,7 @@ class Uploaded:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyKnown:
+class AlreadyKnown(NamedTuple):
     """The service has the content; the sidecar is written. `how` we know: it was `asked`; equal
     content was confirmed moments ago; or it was only `renamed`, and so was not read: then `image`
     is None."""
@@ -41,8 +39,7 @@ class AlreadyKnown:
     how: Literal["asked", "equal_content", "renamed"] = "asked"
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """No waiting will mend this file; its note says why. `reason` is the code for the log, `found`
     what was found, in plain words."""
 
@@ -52,15 +49,13 @@ class Rejected:
     """Whether a note stands beside it; not if its name is too long or somebody's file is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """The record on the share is current: nothing was opened, nothing is to be done."""
 
     rejected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NotSettled:
+class NotSettled(NamedTuple):
     """Somebody may still be writing, or equal content is under way: look again in `seconds`.
     `reason` is the code for the log, which leaves out what passes within seconds."""
 
@@ -83,8 +78,7 @@ class Gone:
     """There is no such regular file now. Nothing is concluded from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
+class Rehearsed(NamedTuple):
     """What a journey would do, found by `--dry-run` without sending or touching anything."""
 
     would: Image | Rejected

@@ -4,7 +4,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from watcher import __version__
 from watcher.shift import Shift
@@ -15,8 +16,7 @@ RATE_SECONDS = 60.0
 """Rates are means over so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
+class _Sample(NamedTuple):
     at: float
     counts: Counts
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from watcher.errors import AccessDenied, LoginNeeded, ServiceTrouble
 from watcher.exchange import NOTHING, Answer, Connection
@@ -21,15 +21,13 @@ from watcher.form import FileBody
 UPLOAD, HEALTH = "/upload", "/health"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The service took it; `sha256` is the hash of what arrived there, lower-case hex."""
 
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The service will not take this file; `message` is its own, cleaned and cut."""
 
     message: str

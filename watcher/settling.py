@@ -7,7 +7,6 @@
 import errno
 import fcntl
 import signal
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -33,8 +32,7 @@ class Moment(NamedTuple):
         return datetime.fromtimestamp(self.wall_ns / 1e9, UTC).astimezone()
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A file was seen with this stamp, first at `since` (steady seconds), and unchanged from then
     on at every later look."""
 
@@ -65,8 +63,7 @@ OPEN_SECONDS = 3600.0
 be so for as long as a program runs, or an NFS 4 client has a delegation (see `writers`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settling:
+class Settling(NamedTuple):
     """When a file counts as at rest.
 
     Seconds that a file must be quiet, and seconds after which a missing end is final.

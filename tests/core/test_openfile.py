@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +103,6 @@ def test_where_holes_are_not_told_of_the_blocks_that_are_there_tell_of_them(
             seen = Observation(stamp_of(status), 0)
             opened = OpenFile.of(file.fileno(), status, path.name, seen=seen, recorded=None)
             monkeypatch.setattr(os, "lseek", lambda *_, size=size: size)
-            assert replace(opened, writers=writers).hole == hole
+            assert opened._replace(writers=writers).hole == hole
             monkeypatch.undo()
             assert opened.hole == ("told" if size == 900_000 else "none")

@@ -5,8 +5,7 @@ picture, and is the only thing that says how much more belongs to the file.
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PADDING: Final = 1 << 16
 """Bytes that may lie between two pictures. Cameras fill up to a block of their card; 493 bytes is
@@ -16,8 +15,7 @@ _ENTRIES: Final = 0xB002
 """The tag of the table with one entry of 16 bytes for each picture (5.2.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """The length of the first picture, and where each further one starts and stops in the file."""
 
     first: int

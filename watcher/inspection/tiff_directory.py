@@ -29,8 +29,7 @@ _INTEGERS: Mapping[int, str] = dict(
 """The types whose values are whole numbers, with their `struct` letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How this file writes numbers, and where its directories begin.
 
     `order` is the `struct` mark of its byte order, `big` is true for BigTIFF, and `first` is the

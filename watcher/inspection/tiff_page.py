@@ -3,7 +3,6 @@
 Source: TIFF 6.0 (Adobe, 1992), sections 3 to 8 (strips), 15 (tiles), 21 (YCbCr) and 22 (JPEG).
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from watcher.inspection.source import Damaged, EndMissing
@@ -87,8 +86,7 @@ def _end_of_jpeg(page: Directory) -> int:
     return start + (page.number(_JPEG_SIZE) or 1) if start else 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(NamedTuple):
     """The strips or tiles of one page, which count through one plane after the other."""
 
     page: Directory

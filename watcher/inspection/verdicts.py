@@ -5,8 +5,7 @@ takes, an `Incomplete` one whose end is missing (still arriving, until it has be
 long enough), and a `Refusal` that no waiting will mend.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Format = Literal["jpeg", "png", "tiff", "webp"]
 """The four formats that the service accepts (its documentation, *Input Limitations*)."""
@@ -23,8 +22,7 @@ SCALED_DOWN_OVER = 4_096
 """Pixels on a side above which the service scales the image down (its documentation)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """A whole image that the service takes. Width and height are in pixels as stored in the file
     (an EXIF orientation changes neither limit)."""
 
@@ -38,15 +36,13 @@ class Image:
         return max(self.width, self.height) > SCALED_DOWN_OVER
 
 
-@dataclass(frozen=True, slots=True)
-class Incomplete:
+class Incomplete(NamedTuple):
     """The file stops before its format says that it ends. `found` says where, for people."""
 
     found: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The service would not take this. `found` is one plain phrase for a photographer, such as
     "a Nikon RAW file (NEF)" or "12000 x 800 pixels"; it holds no text from the file itself."""
 

@@ -7,8 +7,7 @@ file has a hole. (Zeros at its end tell nothing: white that was packed fast ends
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from watcher.inspection.source import Damaged, EndMissing, Source
 from watcher.inspection.verdicts import Refusal
@@ -44,8 +43,7 @@ def read_webp(source: Source) -> tuple[int, int] | Refusal:
     return _PICTURES[first.name](source, first)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(NamedTuple):
     """A chunk whose content is `length` bytes from `start`."""
 
     name: bytes
