@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from watcher.errors import ConfigurationError
 from watcher.exchange import Connection, Terms
@@ -14,10 +15,12 @@ from watcher.places import Places
 from watcher.settings import Settings
 from watcher.settling import Moment, Settling
 from watcher.share import Share
-from watcher.sign_in import Account
 from watcher.switchboard import Switchboard
 from watcher.token_store import TokenStore
 from watcher.tokens import GivenToken, RefreshedTokens
+
+if TYPE_CHECKING:
+    from watcher.sign_in import Account
 
 MIN_BYTES_PER_SECOND = 16_000.0
 """The deadline of an exchange allows for this (128 kbit/s); what is slower does not arrive."""
@@ -72,8 +75,10 @@ def tokens_of(
     )
 
 
-def account_of(settings: Settings, *, state_dir: str, environ: Mapping[str, str]) -> Account:
+def account_of(settings: Settings, *, state_dir: str, environ: Mapping[str, str]) -> "Account":
     """What `login` and `logout` need. Raises `ConfigurationError`."""
+    from watcher.sign_in import Account  # noqa: PLC0415 - the daemon signs nobody in
+
     every = {share.organization for share in settings.share}
     return Account(
         connect=connections(settings, environ),

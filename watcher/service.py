@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -216,6 +215,8 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
     if re.fullmatch(r"\s*\d{1,18}\s*", value):
         return min(float(value), MAX_RETRY_AFTER)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - a rare form, much to load
+
     try:
         seconds = parsedate_to_datetime(value).timestamp() - now
     except (ValueError, OverflowError):

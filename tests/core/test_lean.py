@@ -69,7 +69,7 @@ def test_nobodys_plugins_are_loaded(tmp_path: Path) -> None:
 def test_the_daemon_is_loaded_without_what_it_does_not_use() -> None:
     loaded = modules_after(f"{LEAN}    import watcher.wiring\n")
     drawing = {"rich", "pygments", "segno", "prometheus_client", "h11", "httpcore"}
-    assert not (drawing | {"asyncio", "importlib.metadata"}) & loaded
+    assert not (drawing | {"asyncio", "importlib.metadata", "email.utils"}) & loaded
     assert not {"httpx", "ssl"} & loaded  # the process that has the connections loads them
 
 
