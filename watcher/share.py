@@ -24,6 +24,10 @@ READERS = 2
 """Large files of a share that are read at once. More share the same disk and processor, and all of
 them are ready to be sent later than the first could have been."""
 
+HUGE = 32 << 20
+"""Bytes from which on one file of a share is read at once: the service waits for the first that is
+ready, and for the last. (TIFFs of 60 MB: 3 % more of them a second; smaller files: fewer.)"""
+
 READ_SECONDS = 10.0
 """Who has waited for so long reads anyway: a file that its server does not give out, though it
 answers (one on a tape, or on a bad sector), must not hold up the others."""
@@ -34,7 +38,7 @@ class Share:
     """A share as the configuration describes it. Immutable; any thread may use it.
 
     `mirror` is the folder that takes the sidecars if they are not beside the images; `large_reads`
-    are the places of those who read a large file, `uploads` of those who send one.
+    and `huge_reads` are the places of those who read such a file, `uploads` of those who send one.
     """
 
     root: str
@@ -46,6 +50,7 @@ class Share:
     require_mount: bool = False
     ignores: Ignores = field(default_factory=Ignores)
     large_reads: Places = field(default_factory=lambda: Places(READERS, patience=READ_SECONDS))
+    huge_reads: Places = field(default_factory=lambda: Places(1, patience=READ_SECONDS))
     uploads: Places = field(default_factory=lambda: Places(sys.maxsize))
 
     @cached_property
@@ -55,12 +60,14 @@ class Share:
 
     def abandon(self, thread: Thread) -> None:
         """A thread that this share holds for good has no place here any more."""
-        self.large_reads.abandon(thread)
-        self.uploads.abandon(thread)
+        for places in (self.large_reads, self.huge_reads, self.uploads):
+            places.abandon(thread)
 
     def readers(self, size: int) -> AbstractContextManager[bool]:
         """Entered to read a whole file of `size` bytes; gives whether the thread may go on."""
-        return self.large_reads if size >= LARGE else nullcontext(enter_result=True)
+        if size < LARGE:
+            return nullcontext(enter_result=True)
+        return self.large_reads if size < HUGE else self.huge_reads
 
     def records(
         self, relative: str, images: int | None, *, create: bool = False

@@ -19,7 +19,7 @@ from watcher import share as share_module
 from watcher.access import shares_of
 from watcher.errors import MirrorFolderBarred, RecordUnwritable
 from watcher.settings import load
-from watcher.share import LARGE, READERS, Share
+from watcher.share import HUGE, LARGE, READERS, Share
 
 
 def records_in(share: Share, folder: str, *, create: bool = False) -> Path | None:
@@ -99,7 +99,10 @@ def test_one_folder_of_a_mirror_that_may_not_be_entered_is_named(
     locked.chmod(0o755)
 
 
-@pytest.mark.parametrize(("size", "at_once"), [(LARGE, READERS), (LARGE - 1, READERS + 2)])
+@pytest.mark.parametrize(
+    ("size", "at_once"),
+    [(LARGE - 1, READERS + 2), (LARGE, READERS), (HUGE - 1, READERS), (HUGE, 1)],
+)
 def test_few_large_files_are_read_at_once_but_any_number_of_small_ones(
     tmp_path: Path, size: int, at_once: int
 ) -> None:
@@ -119,15 +122,16 @@ def test_few_large_files_are_read_at_once_but_any_number_of_small_ones(
     assert ended(*readers)
 
 
+@pytest.mark.parametrize("size", [LARGE, HUGE])
 def test_large_files_that_are_never_read_to_their_end_do_not_hold_up_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(share_module, "READ_SECONDS", 0.05)
     share = a_share(tmp_path)
     inside, go_on = threading.Semaphore(0), threading.Event()
 
     def read() -> None:
-        with share.readers(LARGE) as place:
+        with share.readers(size) as place:
             assert place
             inside.release()
             go_on.wait(PATIENCE)
@@ -137,6 +141,14 @@ def test_large_files_that_are_never_read_to_their_end_do_not_hold_up_the_next(
         assert inside.acquire(timeout=PATIENCE)
     go_on.set()
     assert ended(*readers)
+
+
+def test_who_is_abandoned_has_no_place_on_it_any_more(tmp_path: Path) -> None:
+    share = a_share(tmp_path)
+    share.abandon(threading.current_thread())
+    for places in (share.readers(LARGE), share.readers(HUGE), share.uploads):
+        with places as place:
+            assert not place
 
 
 @pytest.mark.parametrize(("count", "of_one"), [(1, 4), (2, 3)])
