@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from watcher.errors import FileUnreadable, MirrorFolderBarred, ShareTrouble
-from watcher.record import State, state_of
+from watcher.record import NOTE, SIDECAR, State, state_of
 from watcher.share import Share
 from watcher.tree import PATH_MAX, NotThere, Translated
 
@@ -139,9 +139,9 @@ def _files(
     """The files of one folder; appends the folders in it to `below_it`; a digest of all names."""
     after, digest = "", 0
     while True:
-        names = _names(share, folder, after, below_it if not after else [], visitor)
+        names, bare = _names(share, folder, after, below_it if not after else [], visitor)
         digest ^= hash((after, *names))
-        yield from _with_state(share, folder, names, visitor)
+        yield from _with_state(share, folder, names, visitor, bare=bare)
         if len(names) < SLICE:
             return digest ^ hash(tuple(sorted(below_it)))
         after = names[-1]
@@ -149,16 +149,19 @@ def _files(
 
 def _names(
     share: Share, folder: str, after: str, below_it: list[str], visitor: Visitor
-) -> list[str]:
-    """The next slice of candidates' names in order, those that come after `after`."""
+) -> tuple[list[str], bool]:
+    """The next slice of candidates' names in order, those that come after `after`; and whether
+    there is no record beside any of them."""
     prefix = f"{folder}/" if folder else ""
-    ignores = share.ignores
+    ignores, bare = share.ignores, share.mirror is None
 
     def candidates() -> Iterator[str]:
+        nonlocal bare
         with Translated(folder), os.scandir(fd) as entries:
             for entry in entries:
                 visitor.goes_on()
                 name = entry.name
+                bare = bare and not name.endswith((SIDECAR, NOTE))
                 if entry.is_dir(follow_symlinks=False):
                     if _is_ours(share, prefix + name):
                         below_it.append(prefix + name)
@@ -166,16 +169,20 @@ def _names(
                     yield name
 
     with share.tree.folder(folder) as fd:
-        return heapq.nsmallest(SLICE, candidates())
+        names = heapq.nsmallest(SLICE, candidates())
+    return names, bare
 
 
-def _with_state(share: Share, folder: str, names: list[str], visitor: Visitor) -> list[Found]:
+def _with_state(
+    share: Share, folder: str, names: list[str], visitor: Visitor, *, bare: bool
+) -> list[Found]:
     if not names:
         return []
     with share.tree.folder(folder) as images:
         try:
             with share.records(folder, images) as records:
-                return list(_states(folder, names, images, records, visitor))
+                # Many a folder is new, and to ask for each record would cost half of the scan.
+                return list(_states(folder, names, images, None if bare else records, visitor))
         except MirrorFolderBarred:
             # Its images' own way tells; the other folders have nothing to do with it.
             return list(_states(folder, names, images, None, visitor))

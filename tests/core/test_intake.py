@@ -164,6 +164,7 @@ def test_a_share_that_is_slow_beats_at_each_file(
     desk = Desk(tmp_path / "share", clock=clock)
     for number in range(30):
         desk.drop(f"{number:02}.jpg")
+    desk.drop("00.jpg.sha256", b"")  # else none is asked for
 
     def slow(image: os.stat_result, name: str, folder: int) -> State:
         late.append(clock() - desk.intake.beat)

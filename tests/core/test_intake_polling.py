@@ -32,7 +32,7 @@ class Desk:
         )
         real = scan_module._names
 
-        def names(share: Share, folder: str, *more: Any) -> list[str]:
+        def names(share: Share, folder: str, *more: Any) -> tuple[list[str], bool]:
             self.listed.append(folder)
             return real(share, folder, *more)
 

@@ -26,8 +26,8 @@ from tests.core.factories import (
 from watcher import scan as scanning
 from watcher.errors import ShareGone
 from watcher.ignores import Ignores
-from watcher.record import write_note, write_sidecar
-from watcher.scan import Found, Unreadable, Visitor, scan, walk
+from watcher.record import State, state_of, write_note, write_sidecar
+from watcher.scan import Found, Unreadable, scan, walk
 from watcher.share import Share
 from watcher.tree import NotThere, Tree, stamp_of
 
@@ -153,12 +153,42 @@ def test_what_disappears_meanwhile_is_left_out(root: Path, monkeypatch: pytest.M
         drop(root / f"{number}.jpg")
     real = scanning._with_state
 
-    def late(share: Share, folder: str, names: list[str], visitor: Visitor) -> list[Found]:
+    def late(*arguments: Any, bare: bool) -> list[Found]:
         (root / "1.jpg").unlink(missing_ok=True)
-        return real(share, folder, names, visitor)
+        return real(*arguments, bare=bare)
 
     monkeypatch.setattr(scanning, "_with_state", late)
     assert found(a_share(root)) == ["0.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "asked"),
+    [
+        ("", []),
+        ("x.jpg.sha256", ["a.jpg"]),
+        ("x.jpg.rejected.txt", ["a.jpg"]),
+        ("x.jpg.sha256/folder", ["a.jpg"]),
+        ("in a mirror", ["a.jpg"]),
+    ],
+)
+def test_records_are_asked_for_only_where_there_may_be_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, beside: str, asked: list[str]
+) -> None:
+    mirror = root.parent / "mirror"
+    (mirror / "folder").mkdir(parents=True)
+    drop(root / "folder" / "a.jpg")
+    if beside.startswith("x"):
+        drop(root / "folder" / beside, b"torn")
+    names: list[str] = []
+
+    def noted(image: os.stat_result, name: str, folder: int) -> State:
+        names.append(name)
+        return state_of(image, name, folder)
+
+    monkeypatch.setattr(scanning, "state_of", noted)
+    share = a_share(root, mirror=str(mirror) if beside == "in a mirror" else None)
+    assert [file.state for file in scan(share) if isinstance(file, Found)] == ["none"]
+    assert names == asked
 
 
 def test_the_scan_opens_no_file_and_leaves_no_folder_open(
