@@ -19,10 +19,8 @@ CAPACITY = 10_000
 
 class Backlog:
     """Thread-safe; one lock guards all of it. `clock` gives steady seconds; at most `at_once`
-    candidates of one share are handed out at the same time.
-
-    Candidates whose time has not come are moved on by one thread, `keep_time`: waking all workers
-    each time would cost more than the work.
+    candidates of one share are handed out at the same time. Those whose time has not come are moved
+    on by one thread, `keep_time`: waking all workers each time would cost more than the work.
     """
 
     def __init__(
@@ -99,6 +97,9 @@ class Backlog:
             known.touched = due if known.touched is None else min(due, known.touched)
         elif known.due is not None and due < known.due:
             self._wait_until(due, known)
+        if known.priority and not known.attempts and self._counts.room_for_event(share):
+            self._counts.becomes(known, Priority.FRESH)  # a scan came by it first
+            self._ready.hurry(known)
         known.intact = 0
         return known
 
@@ -201,9 +202,7 @@ class Backlog:
     def retry(self, candidate: Candidate, seconds: float) -> None:
         """Like `later` for one that failed: from now on it goes behind all others."""
         with self._lock:
-            self._counts.went(candidate)
-            candidate.priority = Priority.RECHECK
-            self._counts.came(candidate)
+            self._counts.becomes(candidate, Priority.RECHECK)
             candidate.attempts += 1
         self.later(candidate, seconds)
 

@@ -54,6 +54,8 @@ class Candidate:
     """Why it waits, as last said in the log."""
     due: float | None = field(default=None, repr=False)
     """Steady time before which it is not taken; None if it is not waiting for a time."""
+    turn: int = field(default=0, repr=False)
+    """Its turn among those that are ready to be taken; 0 if it is not."""
     held: bool = field(default=False, repr=False)
     """A worker has it."""
     alone: bool = field(default=False, repr=False)

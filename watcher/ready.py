@@ -27,8 +27,14 @@ class Ready:
     def add(self, candidate: Candidate) -> None:
         """It can be taken, after all that are as urgent as it is."""
         self._turn += 1
+        candidate.turn = self._turn
         entry = candidate.priority, self._turn, candidate
         heapq.heappush(self._heaps.setdefault(candidate.share, []), entry)
+
+    def hurry(self, candidate: Candidate) -> None:
+        """It has become more urgent: if it was here, its former place is void."""
+        if candidate.turn:
+            self.add(candidate)
 
     def take(self) -> Candidate | None:
         """The most urgent one, if there is one: it is out from now on."""
@@ -36,6 +42,7 @@ class Ready:
         if not heaps:
             return None
         _, _, candidate = heapq.heappop(min(heaps, key=itemgetter(0)))
+        candidate.turn = 0
         self._out[candidate.share] += 1
         return candidate
 
@@ -50,6 +57,9 @@ class Ready:
         self._heaps.pop(share, None)
 
     def _open(self) -> list[list[_Entry]]:
+        for heap in self._heaps.values():
+            while heap and heap[0][1] != heap[0][2].turn:
+                heapq.heappop(heap)
         return [
             heap
             for share, heap in self._heaps.items()
@@ -78,9 +88,15 @@ class Counts:
         self._fresh[candidate.share] += candidate.priority is Priority.FRESH
 
     def went(self, candidate: Candidate) -> None:
-        """There is one less, or it will have another priority."""
+        """There is one less."""
         self._all[candidate.share] -= 1
         self._fresh[candidate.share] -= candidate.priority is Priority.FRESH
+
+    def becomes(self, candidate: Candidate, priority: Priority) -> None:
+        """It is as urgent as that from now on."""
+        self.went(candidate)
+        candidate.priority = priority
+        self.came(candidate)
 
     def room_for_event(self, share: Share) -> bool:
         """Whether there is room for a fresh one. (One that failed is not fresh any more.)"""

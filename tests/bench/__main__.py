@@ -53,7 +53,7 @@ _FULL_BACKLOGS = ((10_000, 0.0), (10_000, LATENCY), (20_000, 0.0))
 SIZES = {
     "full": Size(
         sets=FULL,
-        rounds=3,
+        rounds=5,
         amount=Amount(slow=120, fast=3_000, backlogs=_FULL_BACKLOGS, beside=1.0, settle=2.0),
         finished=(200_000, 1_000_000),
         waiting=(10_000, 100_000, 1_000_000),

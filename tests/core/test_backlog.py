@@ -94,6 +94,10 @@ class BacklogMachine(RuleBasedStateMachine):
             entry.touched = due if entry.touched is None else min(due, entry.touched)
         elif entry.due is not None:
             entry.due = min(due, entry.due)
+        if entry.priority and not entry.attempts and self.fresh(key[0]) < CAPACITY:
+            entry.priority = Priority.FRESH
+            if entry.turn is not None:
+                self.make_ready(entry)
 
     @rule(key=st.sampled_from(PATHS), priority=PRIORITIES)
     def a_scan_finds_a_file(self, key: tuple[Share, str], priority: Priority) -> None:
@@ -111,9 +115,9 @@ class BacklogMachine(RuleBasedStateMachine):
         # (The order among those whose time has come at once is not promised.)
         due = {id(e) for e in waiting if e.due is not None and e.due <= self.clock.steady}
         entries = [entry for heap in self.backlog._ready._heaps.values() for entry in heap]
-        for _, _, candidate in sorted(entries):
-            entry = self.model[candidate.share, candidate.path]
-            if id(entry) in due:
+        for _, turn, candidate in sorted(entries):
+            entry = self.model.get((candidate.share, candidate.path))
+            if candidate.turn == turn and entry is not None and id(entry) in due:
                 self.make_ready(entry)
         later = [e.due for e in waiting if e.due is not None]
         if later:
@@ -295,6 +299,25 @@ def test_a_fresh_drop_is_not_handed_out_before_it_had_time_to_settle(
     assert promote(backlog) == 0.5
     backlog.put(SHARE, "other.jpg", Priority.RECHECK, timeout=0)
     assert taken(backlog) == "other.jpg"
+
+
+@pytest.mark.parametrize("where", ["ready", "waiting", "with a worker"])
+@pytest.mark.parametrize("priority", [Priority.BACKLOG, Priority.RECHECK])
+def test_a_fresh_drop_goes_first_even_if_a_scan_comes_by_it_before_its_event_does(
+    backlog: Backlog, clock: Clock, priority: Priority, where: str
+) -> None:
+    backlog.put(SHARE, "fresh.jpg", priority, timeout=0)
+    candidate = None if where == "ready" else backlog.take()
+    assert backlog.put(SHARE, "found.jpg", Priority.BACKLOG, timeout=0)
+    if candidate is not None and where == "waiting":
+        backlog.later(candidate, 2)
+    backlog.offer(SHARE, "fresh.jpg", settle_seconds=2)
+    if candidate is not None and where == "with a worker":
+        backlog.later(candidate, 2)
+    clock.advance(2)
+    promote(backlog)
+    assert [taken(backlog), taken(backlog)] == ["fresh.jpg", "found.jpg"]
+    assert not backlog.ready
 
 
 def test_one_that_failed_goes_behind_all_others_however_fresh_it_was(
