@@ -14,9 +14,12 @@ _M_ARENA_MAX = -8
 
 
 class _Late(ModuleType):
-    """Stands for a module that is loaded when something is asked of it, and not before."""
+    """Stands for a module that is loaded when something is asked of it, and not before. It is no
+    package: what is below it would be loaded twice."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the module has
+        if name == "__path__":
+            raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)
@@ -25,7 +28,7 @@ class _Late(ModuleType):
 def _no_plugins() -> ModuleType:
     """What pydantic looks for plug-ins with, of which there are none: `importlib.metadata`."""
     metadata = _Late("importlib.metadata")
-    vars(metadata).update(entry_points=lambda **_: (), __path__=[])
+    vars(metadata).update(entry_points=lambda **_: ())
     return metadata
 
 

@@ -2,44 +2,58 @@
 be abandoned: what it has goes to others, and it gets nothing any more."""
 
 import threading
+import time
+from collections.abc import Callable
 from weakref import WeakSet
 
 
 class Places:
     """A context manager that any thread may enter: it waits for one of `count` places and gives
-    whether the thread may go on. Its lock guards who has them, and who was abandoned.
+    whether the thread may go on. Its lock guards who has them since when, and who was abandoned.
 
-    Who has waited for `patience` seconds goes on though all are taken; None: waits on.
+    Who has had one for `patience` seconds does not count any more; None: counts for ever.
     """
 
-    def __init__(self, count: int, *, patience: float | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        patience: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._count = count
         self._patience = patience
+        self._clock = clock
         self._changed = threading.Condition()
-        self._taken: set[threading.Thread] = set()
+        self._taken: dict[threading.Thread, float] = {}
         self._abandoned: WeakSet[threading.Thread] = WeakSet()
 
     def __enter__(self) -> bool:
         """Waits for a place. False if this thread was abandoned: it must not go on."""
         me = threading.current_thread()
         with self._changed:
-            self._changed.wait_for(
-                lambda: me in self._abandoned or len(self._taken) < self._count, self._patience
-            )
-            if me in self._abandoned:
-                return False
-            self._taken.add(me)
-            return True
+            while me not in self._abandoned:
+                now = self._clock()
+                counting = [since for since in self._taken.values() if self._counts(since, now)]
+                if len(counting) < self._count:
+                    self._taken[me] = now
+                    return True
+                patience = self._patience
+                self._changed.wait(None if patience is None else min(counting) + patience - now)
+            return False
+
+    def _counts(self, since: float, now: float) -> bool:
+        return self._patience is None or now < since + self._patience
 
     def __exit__(self, *_: object) -> None:
         """Gives it back."""
         with self._changed:
-            self._taken.discard(threading.current_thread())
+            self._taken.pop(threading.current_thread(), None)
             self._changed.notify()
 
     def abandon(self, thread: threading.Thread) -> None:
         """Takes back what the thread has, for good. If it waits, it waits no longer."""
         with self._changed:
             self._abandoned.add(thread)
-            self._taken.discard(thread)
+            self._taken.pop(thread, None)
             self._changed.notify_all()

@@ -161,7 +161,8 @@ def _names(
             for entry in entries:
                 visitor.goes_on()
                 name = entry.name
-                bare = bare and not name.endswith((SIDECAR, NOTE))
+                # (Some servers show all names in capitals, and find them by any.)
+                bare = bare and not name.lower().endswith((SIDECAR, NOTE))
                 if entry.is_dir(follow_symlinks=False):
                     if _is_ours(share, prefix + name):
                         below_it.append(prefix + name)

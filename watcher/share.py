@@ -29,8 +29,8 @@ HUGE = 32 << 20
 ready, and for the last. (TIFFs of 60 MB: 3 % more of them a second; smaller files: fewer.)"""
 
 READ_SECONDS = 10.0
-"""Who has waited for so long reads anyway: a file that its server does not give out, though it
-answers (one on a tape, or on a bad sector), must not hold up the others."""
+"""A file that has been read for so long does not count: one that its server does not give out,
+though it answers (it is on a tape, or on a bad sector), must not hold up the others."""
 
 
 @dataclass(frozen=True, eq=False)

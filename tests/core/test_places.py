@@ -2,7 +2,7 @@
 
 import threading
 
-from tests.core.factories import PATIENCE, ended, in_thread
+from tests.core.factories import PATIENCE, Clock, ended, in_thread
 from watcher.places import Places
 
 
@@ -63,7 +63,37 @@ def test_one_that_is_abandoned_while_it_waits_gets_none_and_leaves_it_to_others(
     assert got == [False, True]
 
 
-def test_who_has_waited_long_enough_goes_on_though_all_are_taken() -> None:
+def test_who_has_a_place_for_too_long_does_not_count_and_holds_nobody_up_again() -> None:
+    clock, patience = Clock(), 3600.0
+    places, let_go = Places(1, patience=patience, clock=clock), threading.Event()
+
+    def keep() -> None:
+        with places:
+            inside.release()
+            let_go.wait(PATIENCE)
+
+    def send() -> None:
+        with places:
+            pass
+
+    inside = threading.Semaphore(0)
+    keeping = [in_thread(keep)]
+    assert inside.acquire(timeout=PATIENCE)
+    waiting = in_thread(send)
+    assert not ended_soon(waiting)
+    clock.advance(patience)
+    for _ in range(3):
+        assert ended(in_thread(send))
+    assert ended(waiting)
+    keeping.append(in_thread(keep))  # this one counts
+    assert inside.acquire(timeout=PATIENCE)
+    waiting = in_thread(send)
+    assert not ended_soon(waiting)
+    let_go.set()
+    assert ended(waiting, *keeping)
+
+
+def test_who_waits_goes_on_when_that_time_is_over() -> None:
     places, got = Places(1, patience=0.05), list[bool]()
 
     def send() -> None:
@@ -73,7 +103,6 @@ def test_who_has_waited_long_enough_goes_on_though_all_are_taken() -> None:
     with places:
         assert ended(in_thread(send))
     assert got == [True]
-    assert ended(in_thread(send))  # and there are as many as before
 
 
 def ended_soon(thread: threading.Thread) -> bool:
