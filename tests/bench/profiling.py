@@ -24,7 +24,7 @@ WHERE: tuple[tuple[str, str, str], ...] = (
     ),
     ("sending: reading the file", r"watcher/form", "_whole|_read"),
     ("httpx", r"/(httpx|idna)/", ""),
-    ("writing the sidecar", r"watcher/(record|sidecar|renames)", ""),
+    ("writing the sidecar", r"watcher/(record|sidecar|placing|renames)", ""),
     ("the log", r"/structlog/|watcher/logs", ""),
     ("walking to the file, opening, leases", r"watcher/(tree|openfile|share|settling|mounts)", ""),
     ("waiting for each other: backlog, places", r"watcher/(backlog|places|claims|gates?)", ""),
