@@ -1,6 +1,7 @@
 """How many do something at once. Like a semaphore, but a thread that a dead file server holds can
 be abandoned: what it has goes to others, and it gets nothing any more."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,16 +10,15 @@ from weakref import WeakSet
 
 class Places:
     """A context manager that any thread may enter: it waits for one of `count` places and gives
-    whether the thread may go on. Its lock guards who has them since when, and who was abandoned.
-
-    Who has had one for `patience` seconds does not count any more; None: counts for ever.
+    whether the thread may go on. Its lock guards who has them and until when they count, and who
+    was abandoned. Who has had one for `patience` seconds does not count any more.
     """
 
     def __init__(
         self,
         count: int,
         *,
-        patience: float | None = None,
+        patience: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._count = count
@@ -34,16 +34,12 @@ class Places:
         with self._changed:
             while me not in self._abandoned:
                 now = self._clock()
-                counting = [since for since in self._taken.values() if self._counts(since, now)]
+                counting = [until for until in self._taken.values() if now < until]
                 if len(counting) < self._count:
-                    self._taken[me] = now
+                    self._taken[me] = now + self._patience
                     return True
-                patience = self._patience
-                self._changed.wait(None if patience is None else min(counting) + patience - now)
+                self._changed.wait(min(min(counting) - now, threading.TIMEOUT_MAX))
             return False
-
-    def _counts(self, since: float, now: float) -> bool:
-        return self._patience is None or now < since + self._patience
 
     def __exit__(self, *_: object) -> None:
         """Gives it back."""

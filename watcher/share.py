@@ -25,8 +25,8 @@ READERS = 2
 them are ready to be sent later than the first could have been."""
 
 HUGE = 32 << 20
-"""Bytes from which on one file of a share is read at once: the service waits for the first that is
-ready, and for the last. (TIFFs of 60 MB: 3 % more of them a second; smaller files: fewer.)"""
+"""Bytes from which on a share's files are read one at a time: the service waits for the first that
+is ready, and for the last. (TIFFs of 60 MB: 3 % more of them a second; smaller files: fewer.)"""
 
 READ_SECONDS = 10.0
 """A file that has been read for so long does not count: one that its server does not give out,

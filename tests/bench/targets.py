@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from statistics import median
 
-from tests.bench.compare import LIMIT, OURS, SHELL, Result, Rounds, ratio
+from tests.bench.compare import LIMIT, OURS, SCRIPT, SHELL, Result, Rounds, ratio
 from tests.bench.data import LATENCY
 from tests.bench.tables import Row
 from watcher.settings import Upload, Workers
@@ -21,6 +21,7 @@ def verdicts(found: Rounds) -> Iterator[Row]:
         costs = median(us.cpu_per_gb / them.cpu_per_gb for us, them in zip(*ours, strict=True))
         yield at_most("L: CPU s/GB, of the limit's", costs, 0.95)
     yield from _against(found, "M", LIMIT, 0.75)
+    yield from _against(found, "M", SCRIPT, 1.5)
     yield from _against(found, "S", LIMIT, 0.32, " (as immich CLI)")
     yield from _against(found, "S", LIMIT, 0.73, " (as rclone; aim)")
     yield from _against(found, "S", SHELL, 8.0)

@@ -306,6 +306,8 @@ def test_a_fresh_drop_is_not_handed_out_before_it_had_time_to_settle(
 def test_a_fresh_drop_goes_first_even_if_a_scan_comes_by_it_before_its_event_does(
     backlog: Backlog, clock: Clock, priority: Priority, where: str
 ) -> None:
+    if where == "ready":
+        backlog.put(SHARE, "found.jpg", Priority.BACKLOG, timeout=0)
     backlog.put(SHARE, "fresh.jpg", priority, timeout=0)
     candidate = None if where == "ready" else backlog.take()
     assert backlog.put(SHARE, "found.jpg", Priority.BACKLOG, timeout=0)

@@ -47,7 +47,7 @@ def test_what_is_asked_for_is_loaded_after_all() -> None:
     below = (
         f"{LEAN}    try:\n        import asyncio.events\n    except ImportError:\n        pass\n"
     )
-    assert "asyncio.events" not in modules_after(below)  # nor twice
+    assert "asyncio.events" not in modules_after(below)  # it would be there twice
 
 
 LOUD = """

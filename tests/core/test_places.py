@@ -103,6 +103,7 @@ def test_who_waits_goes_on_when_that_time_is_over() -> None:
     with places:
         assert ended(in_thread(send))
     assert got == [True]
+    assert ended(in_thread(send))  # and there are as many as before
 
 
 def ended_soon(thread: threading.Thread) -> bool:
